@@ -1,0 +1,231 @@
+"""Guidance: one interface for the exact intermediate energy and for what people use in its place.
+
+A guidance is an estimate of E_t(x_t) = -log E[exp(-beta E(x_0)) | x_t]; beta is inside. ``g.energy(x_t, t)`` is the
+estimate and ``g(x_t, t)`` is minus its gradient, of the shape of x_t.
+
+    exact         Theorem 3.1 of Lu et al. (2023), in closed form
+    mean energy   beta E[E(x_0) | x_t], what regression learns (Diffuser, Janner et al. 2022); never below exact (Jensen)
+    DPS           beta E(x0_hat(x_t)) (Chung et al. 2023)
+    LGD-MC        -log mean_j exp(-beta E(x0_hat + r_t z_j)) (Song et al. 2023)
+
+`Guided(denoiser, guidance, scale)` is again a denoiser. The scale multiplies -grad E_t; only scale 1 samples the target.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cepkit.denoisers import Denoiser, ExactDenoiser, predict
+from cepkit.exact import Mixture
+from cepkit.process import convert, expand_time
+from cepkit.schedules import Schedule
+from cepkit.toys import Toy
+from cepkit.validation import check_beta, check_number
+
+EnergyFunction = Callable[[Tensor], Tensor]
+
+
+class Guidance(ABC):
+    """An estimate of the intermediate energy; adds (`a + b`) and scales (`2.0 * a`)."""
+
+    @abstractmethod
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        """The estimate of E_t at x_t (..., D), shape (...)."""
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        """-grad energy, of the shape of x_t; by automatic differentiation unless an estimator knows better."""
+        differentiable = torch.is_grad_enabled() and x_t.requires_grad
+        with torch.enable_grad():
+            x = x_t if differentiable else x_t.detach().requires_grad_(True)
+            energy = self.energy(x, t)
+            if not energy.requires_grad:
+                return torch.zeros_like(x_t)
+            (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=differentiable)
+        return -gradient
+
+    def __add__(self, other: Guidance) -> Guidance:
+        return SumGuidance((self, other)) if isinstance(other, Guidance) else NotImplemented
+
+    def __mul__(self, factor: float) -> Guidance:
+        return ScaledGuidance(self, factor) if isinstance(factor, (int, float)) else NotImplemented
+
+    __rmul__ = __mul__
+
+
+@dataclass(frozen=True)
+class ExactGuidance(Guidance):
+    """The exact intermediate energy of a `Mixture` at inverse temperature `beta`."""
+
+    truth: Mixture
+    beta: float
+    schedule: Schedule
+
+    def __post_init__(self) -> None:
+        self.truth.tilt(self.beta)
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return self.truth.energy_t(x_t, t, self.beta, self.schedule)
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return self.truth.guidance(x_t, t, self.beta, self.schedule)
+
+
+@dataclass(frozen=True)
+class MeanEnergyGuidance(Guidance):
+    """The exact mean energy beta E[E(x_0) | x_t]: the limit of least-squares regression on noisy points ("MSE")."""
+
+    truth: Mixture
+    beta: float
+    schedule: Schedule
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return self.truth.mean_energy_t(x_t, t, self.beta, self.schedule)
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return self.truth.mean_energy_guidance(x_t, t, self.beta, self.schedule)
+
+
+@dataclass(frozen=True)
+class DPSGuidance(Guidance):
+    """Diffusion posterior sampling: beta E(x0_hat(x_t)), differentiated through the denoiser.
+
+    Where the energy is piecewise constant its gradient, and so this guidance, is zero almost everywhere.
+    """
+
+    denoiser: Denoiser
+    energy_function: EnergyFunction
+    beta: float
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return self.beta * self.energy_function(predict(self.denoiser, "x0", x_t, t))
+
+
+@dataclass(frozen=True)
+class LGDGuidance(Guidance):
+    """Loss-guided diffusion by Monte Carlo: E_t under a Gaussian cloud round x0_hat, differentiated through the denoiser.
+
+    The cloud has standard deviation r_t = data_std sigma_t / sqrt(alpha_t^2 data_std^2 + sigma_t^2), the posterior's for
+    Gaussian data of that width; data_std = 1 is the paper's choice. The same `samples` offsets, drawn once from `seed`,
+    serve every point and time, so the field is smooth and can be replayed.
+    """
+
+    denoiser: Denoiser
+    energy_function: EnergyFunction
+    beta: float
+    samples: int = 32
+    data_std: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+        check_number(self.samples, name="samples", low=1, integer=True)
+        check_number(self.data_std, name="data_std", low=1e-6)
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        t_x, schedule = expand_time(t, x_t), self.denoiser.schedule
+        alpha_t, sigma_t = schedule.alpha(t_x), schedule.sigma(t_x)
+        radius = self.data_std * sigma_t / (alpha_t**2 * self.data_std**2 + sigma_t**2).sqrt()
+        generator = torch.Generator().manual_seed(self.seed)
+        cloud = torch.randn((self.samples,) + (1,) * (x_t.ndim - 1) + x_t.shape[-1:], generator=generator, dtype=torch.float64)
+        x0 = predict(self.denoiser, "x0", x_t, t) + radius * cloud.to(x_t)
+        return math.log(self.samples) - torch.logsumexp(-self.beta * self.energy_function(x0), 0)
+
+
+@dataclass(frozen=True)
+class ZeroGuidance(Guidance):
+    """No guidance: energy and field are zero."""
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return torch.zeros_like(x_t[..., 0])
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return torch.zeros_like(x_t)
+
+
+@dataclass(frozen=True)
+class SumGuidance(Guidance):
+    """The sum of several guidances. Summing exact E_t of two energies is not the exact E_t of their sum, except at t = 0."""
+
+    parts: tuple[Guidance, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("parts: expected at least one guidance, got none")
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return torch.stack([part.energy(x_t, t) for part in self.parts]).sum(0)
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return torch.stack([part(x_t, t) for part in self.parts]).sum(0)
+
+
+@dataclass(frozen=True)
+class ScaledGuidance(Guidance):
+    """A guidance times a number: the guidance scale as part of the guidance. Not the same as changing beta."""
+
+    guidance: Guidance
+    factor: float
+
+    def __post_init__(self) -> None:
+        check_number(self.factor, name="factor")
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return self.factor * self.guidance.energy(x_t, t)
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return self.factor * self.guidance(x_t, t)
+
+
+@dataclass(frozen=True)
+class Guided:
+    """A denoiser whose score is score + scale * guidance; any parametrisation, same signature.
+
+    In eps form that is eps + scale sigma_t grad E_t, in x0 form x0_hat - scale (sigma_t^2 / alpha_t) grad E_t.
+    """
+
+    denoiser: Denoiser
+    guidance: Callable[[Tensor, Tensor | float], Tensor]
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number(self.scale, name="scale")
+        if not callable(self.guidance):
+            raise ValueError(f"guidance: expected a callable (x_t, t) -> tensor, got {type(self.guidance).__name__}")
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.denoiser.schedule
+
+    @property
+    def parametrisation(self) -> str:
+        return self.denoiser.parametrisation
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        score = predict(self.denoiser, "score", x_t, t) + self.scale * self.guidance(x_t, t)
+        return convert(score, "score", self.parametrisation, x_t, t, self.schedule)
+
+
+def toy_estimators(toy: Toy, beta: float, schedule: Schedule) -> dict[str, Guidance]:
+    """The estimators that need no training, by the names used in the course, each with perfect ingredients.
+
+    DPS and LGD-MC get the exact denoiser and the toy's clean energy, so that what remains is the method's own error.
+    """
+    denoiser = ExactDenoiser(toy.truth, schedule)
+    return {
+        "exact": ExactGuidance(toy.truth, beta, schedule),
+        "mean energy": MeanEnergyGuidance(toy.truth, beta, schedule),
+        "DPS": DPSGuidance(denoiser, toy.energy, beta),
+        "LGD-MC": LGDGuidance(denoiser, toy.energy, beta),
+    }

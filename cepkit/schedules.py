@@ -1,0 +1,115 @@
+"""Noise schedules: how much signal and how much noise at each time.
+
+A variance-preserving diffusion writes ``x_t = alpha_t x_0 + sigma_t eps`` with
+``alpha_t^2 + sigma_t^2 = 1``; t = 0 is data, t = 1 is (almost) pure noise.
+
+- VP-linear (Song et al. 2021, arXiv 2011.13456, the schedule of the CEP paper):
+  ``log alpha_t = -(beta_max - beta_min) t^2 / 4 - beta_min t / 2``
+- VP-cosine (Nichol & Dhariwal 2021, arXiv 2102.09672): ``alpha_t = cos(theta_t) / cos(theta_0)``
+
+``log_snr = 2 log(alpha_t / sigma_t)`` falls strictly from data to noise, so it can be inverted.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from cepkit.validation import check_number, check_time
+
+
+class Schedule(ABC):
+    """A variance-preserving noise schedule. Times and results have the same shape and dtype."""
+
+    @abstractmethod
+    def log_alpha(self, t: Tensor | float) -> Tensor:
+        """log alpha_t, at most 0."""
+
+    @abstractmethod
+    def sigma_squared(self, t: Tensor | float) -> Tensor:
+        """sigma_t^2 = 1 - alpha_t^2, computed without cancellation at small t."""
+
+    @abstractmethod
+    def t_from_log_snr(self, log_snr: Tensor | float) -> Tensor:
+        """The time at which the log signal-to-noise ratio has this value."""
+
+    def alpha(self, t: Tensor | float) -> Tensor:
+        """Signal coefficient alpha_t in (0, 1]."""
+        return self.log_alpha(t).exp()
+
+    def sigma(self, t: Tensor | float) -> Tensor:
+        """Noise standard deviation sigma_t in [0, 1)."""
+        return self.sigma_squared(t).sqrt()
+
+    def log_snr(self, t: Tensor | float) -> Tensor:
+        """2 log(alpha_t / sigma_t); +inf at t = 0."""
+        return 2 * self.log_alpha(t) - self.sigma_squared(t).log()
+
+
+@dataclass(frozen=True)
+class VPLinear(Schedule):
+    """VP-linear schedule; `beta_min` and `beta_max` are noise rates, not inverse temperatures."""
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+
+    def __post_init__(self) -> None:
+        check_number(self.beta_min, name="beta_min", low=1e-8)
+        if check_number(self.beta_max, name="beta_max") <= self.beta_min:
+            raise ValueError(f"beta_max: expected more than beta_min = {self.beta_min}, got {self.beta_max}")
+
+    def log_alpha(self, t: Tensor | float) -> Tensor:
+        t = check_time(t)
+        return -t * ((self.beta_max - self.beta_min) * t / 4 + self.beta_min / 2)
+
+    def sigma_squared(self, t: Tensor | float) -> Tensor:
+        return -torch.expm1(2 * self.log_alpha(t))
+
+    def t_from_log_snr(self, log_snr: Tensor | float) -> Tensor:
+        minus_two_log_alpha = softplus(-torch.as_tensor(log_snr), threshold=50.0)
+        slope = self.beta_max - self.beta_min
+        root = (self.beta_min**2 + 2 * slope * minus_two_log_alpha).sqrt()
+        return 2 * minus_two_log_alpha / (self.beta_min + root)
+
+
+@dataclass(frozen=True)
+class VPCosine(Schedule):
+    """VP-cosine schedule.
+
+    Nichol & Dhariwal's curve reaches alpha = 0 at its end, where log_snr is not finite; time is
+    therefore mapped to [0, `end`] of it, with DPM-Solver's value 0.9946 (Lu et al. 2022).
+    """
+
+    offset: float = 0.008
+    end: float = 0.9946
+
+    def __post_init__(self) -> None:
+        check_number(self.offset, name="offset", low=1e-8, high=1.0)
+        check_number(self.end, name="end", low=1e-3, high=0.9999)
+
+    @property
+    def _start(self) -> float:
+        return math.pi / 2 * self.offset / (1 + self.offset)
+
+    def _turn(self, t: Tensor | float) -> Tensor:
+        """theta_t - theta_0."""
+        return math.pi / 2 * self.end * check_time(t) / (1 + self.offset)
+
+    def log_alpha(self, t: Tensor | float) -> Tensor:
+        return (self._turn(t) + self._start).cos().log() - math.log(math.cos(self._start))
+
+    def sigma_squared(self, t: Tensor | float) -> Tensor:
+        turn = self._turn(t)
+        return turn.sin() * (turn + 2 * self._start).sin() / math.cos(self._start) ** 2
+
+    def t_from_log_snr(self, log_snr: Tensor | float) -> Tensor:
+        log_snr = torch.as_tensor(log_snr)
+        alpha_squared, sigma_squared = torch.sigmoid(log_snr), torch.sigmoid(-log_snr)
+        sine = (sigma_squared + alpha_squared * math.sin(self._start) ** 2).sqrt()
+        cosine = alpha_squared.sqrt() * math.cos(self._start)
+        return (torch.atan2(sine, cosine) - self._start) * (1 + self.offset) / (math.pi / 2 * self.end)

@@ -1,0 +1,88 @@
+"""Checks at the public boundary: each failure is a `ValueError` that names the argument,
+what was expected and what came."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+def check_time(t: Tensor | float, *, name: str = "t") -> Tensor:
+    """Return `t` as a tensor after checking that every entry lies in [0, 1].
+
+    A Python number becomes a 0-dim float64 tensor, which mixes with any dtype and device
+    without promoting it. Values on an accelerator are not read back (that would stall the
+    device); their shape is still checked by the callers.
+    """
+    if not isinstance(t, Tensor):
+        if isinstance(t, bool) or not isinstance(t, (int, float)):
+            try:
+                t = torch.as_tensor(t, dtype=torch.float64)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise ValueError(f"{name}: expected a number or tensor in [0, 1], got {t!r}") from error
+        else:
+            t = torch.tensor(float(t), dtype=torch.float64)
+    if not t.is_floating_point():
+        t = t.to(torch.float64)
+    if t.device.type == "cpu" and t.numel():
+        low, high = float(t.detach().min()), float(t.detach().max())
+        if not (low >= 0.0 and high <= 1.0):
+            raise ValueError(f"{name}: expected times in [0, 1] (0 is data, 1 is noise), got values from {low} to {high}")
+    return t
+
+
+def check_points(x: Tensor, dim: int | None, *, name: str = "x_t") -> Tensor:
+    """Return `x` after checking that it is a finite floating tensor of shape (..., dim)."""
+    if not isinstance(x, Tensor):
+        raise ValueError(f"{name}: expected a torch.Tensor of shape (..., {dim or 'D'}), got {type(x).__name__}")
+    if not x.is_floating_point():
+        raise ValueError(f"{name}: expected a floating dtype, got {x.dtype}")
+    if x.ndim == 0 or (dim is not None and x.shape[-1] != dim):
+        raise ValueError(f"{name}: expected shape (..., {dim or 'D'}), got {tuple(x.shape)}")
+    if x.device.type == "cpu" and not bool(torch.isfinite(x.detach()).all()):
+        count = int((~torch.isfinite(x.detach())).sum())
+        raise ValueError(f"{name}: expected finite values, got {count} NaN or infinite of {x.numel()}")
+    return x
+
+
+def check_time_shape(t: Tensor, batch: torch.Size, *, name: str = "t") -> Tensor:
+    """Return `t` after checking that it is a scalar or has exactly the shape `batch`."""
+    if t.ndim and t.shape != batch:
+        raise ValueError(f"{name}: expected a scalar or shape {tuple(batch)}, one time per row, got {tuple(t.shape)}")
+    return t
+
+
+def check_number(
+    value: float, *, name: str, low: float = -math.inf, high: float = math.inf, integer: bool = False
+) -> float:
+    """Return `value` as a finite float (or int) after checking that it lies in [low, high]."""
+    kind = "an integer" if integer else "a finite number"
+    wanted = f"{kind} in [{low:g}, {high:g}]" if math.isfinite(high) else (
+        f"{kind} of at least {low:g}" if math.isfinite(low) else kind
+    )
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: expected {wanted}, got {value!r}") from error
+    if not math.isfinite(number) or not low <= number <= high or (integer and number != int(number)):
+        raise ValueError(f"{name}: expected {wanted}, got {value!r}")
+    return int(number) if integer else number
+
+
+def check_beta(beta: float) -> float:
+    """Return the inverse temperature as a finite float of at least 0."""
+    return check_number(beta, name="beta", low=0.0)
+
+
+def check_name(value: str, known: Iterable[str], *, name: str) -> str:
+    """Return `value` if it is one of `known`; the error lists them and the nearest one."""
+    known = list(known)
+    if value in known:
+        return value
+    near = difflib.get_close_matches(str(value), known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}{hint}")
