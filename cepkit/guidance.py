@@ -124,7 +124,7 @@ class LGDGuidance(Guidance):
     denoiser: Denoiser
     energy_function: EnergyFunction
     beta: float
-    samples: int = 32
+    samples: int = 16
     data_std: float = 1.0
     seed: int = 0
 

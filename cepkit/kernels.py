@@ -152,9 +152,6 @@ class NoisyView:
         """sum_k probability_k grad log kernel_k, shape (n, D)."""
         if self._slopes is not None:
             return torch.stack([(probability * slope).sum(-1) for slope in self._slopes], -1)
-        if self.var.shape[-1] == 1:
-            total = probability.sum(-1, keepdim=True)
-            return (self.alpha * (probability @ self.components.mean) - self.x_t * total) / self.var
         scaled = probability / self.var
         return self.alpha * (scaled @ self.components.mean) - self.x_t * scaled.sum(-1, keepdim=True)
 

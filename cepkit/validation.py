@@ -56,13 +56,13 @@ def check_time_shape(t: Tensor, batch: torch.Size, *, name: str = "t") -> Tensor
     return t
 
 
-def check_number(
-    value: float, *, name: str, low: float = -math.inf, high: float = math.inf, integer: bool = False
-) -> float:
+def check_number(value: float, *, name: str, low: float = -math.inf, high: float = math.inf, integer: bool = False) -> float:
     """Return `value` as a finite float (or int) after checking that it lies in [low, high]."""
     kind = "an integer" if integer else "a finite number"
-    wanted = f"{kind} in [{low:g}, {high:g}]" if math.isfinite(high) else (
-        f"{kind} of at least {low:g}" if math.isfinite(low) else kind
+    wanted = (
+        f"{kind} in [{low:g}, {high:g}]"
+        if math.isfinite(high)
+        else (f"{kind} of at least {low:g}" if math.isfinite(low) else kind)
     )
     try:
         number = float(value)

@@ -1,0 +1,6 @@
+"""Interactive views: ipywidgets controls round one canvas drawn by a small hand-written script."""
+
+from cepkit.widgets.canvas import FieldCanvas, Panel
+from cepkit.widgets.explorer import GuidanceExplorer
+
+__all__ = ["FieldCanvas", "GuidanceExplorer", "Panel"]
