@@ -54,5 +54,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"cepkit: {error}", file=sys.stderr)
         return 2
-
-

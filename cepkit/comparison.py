@@ -33,7 +33,7 @@ class Row:
     samples: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """The table of `compare`; prints as text and shows as HTML. `exact_samples` are draws from p_0 itself."""
 
@@ -64,6 +64,8 @@ class Comparison:
             return "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
 
         return "\n".join([f"{self.toy}, beta = {self.beta:g}", write(head), *(write(line) for line in body)])
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         head, body = self._cells()

@@ -17,7 +17,8 @@ from cepkit.toys import Toy
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em; color: #222; background: #fff }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em }}
+html {{ color: #222; background: #fff }}
 img {{ max-width: 100% }} table {{ border-collapse: collapse; font-size: 14px }} caption {{ text-align: left; font-weight: 600 }}
 td, th {{ padding: .25em .7em; border-bottom: 1px solid #ddd; text-align: right }}
 td:first-child, th:first-child {{ text-align: left }}
@@ -29,7 +30,8 @@ the perfect denoiser; what differs is the guidance. Heat: the exact target. Dots
 <p>Where each guidance field is wrong at t = {t:g}, relative to the exact field's typical size:</p>
 <img alt="Maps of the relative error of each guidance field" src="data:image/png;base64,{errors}">
 {table}
-<p>Field error 0 is exact and 1 is as bad as no guidance. "Two exact sets" is the best any sampler can show with so few samples.</p>
+<p>Field error 0 is exact and 1 is as bad as no guidance. "Two exact sets" is the best any sampler can show with
+so few samples.</p>
 </body></html>
 """
 

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from scipy import special
 from torch import Tensor
+from torch.nn.functional import threshold
 
 from cepkit.components import Components
 
@@ -143,8 +144,9 @@ class NoisyView:
         """Log density of x_t (n,) under these weights, and the posterior probabilities (n, K)."""
         logits = self.log_kernel + log_weight
         top = logits.detach().amax(-1, keepdim=True)
-        # components far below the leading one count for nothing, but denormal numbers cost a factor of twenty
-        mass = logits.sub_(top).clamp_min_(math.log(torch.finfo(logits.dtype).tiny) + 12).exp_()
+        # components far below the leading one count for nothing; as denormal numbers they would cost a factor of twenty
+        floor = math.log(torch.finfo(logits.dtype).tiny) + 12
+        mass = threshold(logits.sub_(top).clamp_min_(floor).exp_(), 1.01 * math.exp(floor), 0.0)
         total = mass.sum(-1, keepdim=True)
         return (total.log() + top).squeeze(-1), mass / total
 

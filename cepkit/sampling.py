@@ -11,6 +11,7 @@ signal-to-noise ratio lambda = log(alpha / sigma):
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -98,29 +99,50 @@ def sampling_steps(
     return _walk(denoiser, x, times, method, generator)
 
 
+def ddim_step(x_t: Tensor, x0_hat: Tensor, t: Tensor | float, s: Tensor | float, schedule: Schedule) -> Tensor:
+    """The deterministic step from x_t at time t to time s < t that keeps the denoised point and the predicted noise."""
+    h = (schedule.log_snr(s) - schedule.log_snr(t)) / 2
+    return schedule.sigma(s) / schedule.sigma(t) * x_t - schedule.alpha(s) * torch.expm1(-h) * x0_hat
+
+
+def ancestral_step(
+    x_t: Tensor,
+    x0_hat: Tensor,
+    t: Tensor | float,
+    s: Tensor | float,
+    schedule: Schedule,
+    *,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """A draw of x_s ~ q(x_s | x_t, x_0 = x0_hat), for s < t.
+
+    Its mean is e^-h (sigma_s / sigma_t) x_t - alpha_s expm1(-2h) x0_hat and its variance -expm1(-2h) sigma_s^2.
+    """
+    h = (schedule.log_snr(s) - schedule.log_snr(t)) / 2
+    fresh = -torch.expm1(-2 * h)
+    sigma_s = schedule.sigma(s)
+    noise = torch.randn(x_t.shape, generator=generator, dtype=x_t.dtype, device=x_t.device)
+    kept = (-h).exp() * sigma_s / schedule.sigma(t)
+    return kept * x_t + schedule.alpha(s) * fresh * x0_hat + sigma_s * fresh.sqrt() * noise
+
+
 def _walk(denoiser: Denoiser, x: Tensor, times: Tensor, method: str, generator: torch.Generator | None) -> Iterator[Step]:
     schedule = denoiser.schedule
-    alpha, sigma, half_log_snr = schedule.alpha(times), schedule.sigma(times), schedule.log_snr(times) / 2
+    log_snr = schedule.log_snr(times)
     yield Step(0, float(times[0]), x, None)
     x0_before: Tensor | None = None
-    for i in range(len(times) - 1):
+    for i, (t, s) in enumerate(itertools.pairwise(times)):
         with torch.no_grad():
-            x0_hat = predict(denoiser, "x0", x, times[i])
-            h = half_log_snr[i + 1] - half_log_snr[i]
+            x0_hat = predict(denoiser, "x0", x, t)
             if method == "sde":
-                # q(x_s | x_t, x_0) = N(shrink x_t - alpha_s expm1(-2h) x_0, -expm1(-2h) sigma_s^2)
-                fresh = -torch.expm1(-2 * h)
-                shrink = (-h).exp() * sigma[i + 1] / sigma[i]
-                noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-                x = shrink * x + alpha[i + 1] * fresh * x0_hat + sigma[i + 1] * fresh.sqrt() * noise
+                x = ancestral_step(x, x0_hat, t, s, schedule, generator=generator)
+            elif method == "ddim" or x0_before is None:
+                x = ddim_step(x, x0_hat, t, s, schedule)
             else:
-                prediction = x0_hat
-                if method == "dpmpp2m" and x0_before is not None:
-                    weight = h / (2 * (half_log_snr[i] - half_log_snr[i - 1]))
-                    prediction = (1 + weight) * x0_hat - weight * x0_before
-                x = sigma[i + 1] / sigma[i] * x - alpha[i + 1] * torch.expm1(-h) * prediction
+                weight = (log_snr[i + 1] - log_snr[i]) / (2 * (log_snr[i] - log_snr[i - 1]))
+                x = ddim_step(x, (1 + weight) * x0_hat - weight * x0_before, t, s, schedule)
             x0_before = x0_hat
-        yield Step(i + 1, float(times[i + 1]), x, x0_hat)
+        yield Step(i + 1, float(s), x, x0_hat)
 
 
 def sample(

@@ -80,13 +80,13 @@ def row_size(value, rows):
 
 
 def assert_rows_close(actual, expected, *, rtol, atol=0.0):
-    """Every row (last axis) of a vector field within rtol of its own norm, or within atol."""
+    """Every row (last axis) of a vector field within rtol of its own norm plus atol (a number, or one per row)."""
     assert actual.shape == expected.shape
     error, size = (actual - expected).norm(dim=-1), expected.norm(dim=-1)
     excess = error - rtol * size - atol
     worst = int(excess.argmax())
     assert bool((excess <= 0).all()), (
-        f"row {worst}: error {error.flatten()[worst]:.3g} at a size of {size.flatten()[worst]:.3g} (rtol {rtol:g}, atol {atol:g})"
+        f"row {worst}: error {error.flatten()[worst]:.3g} at a size of {size.flatten()[worst]:.3g} is {excess.flatten()[worst]:.3g} too much"
     )
 
 
