@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -56,24 +55,25 @@ def errors_figure(toy: Toy, estimators: dict[str, Guidance], beta: float, t: flo
 
 
 def run_demo(toy: Toy, beta: float, out: Path, *, t: float = 0.2, n: int = 2000) -> tuple[Comparison, Path]:
-    """Compare all estimators on a toy and write `out`/index.html, one self-contained page."""
+    """Compare all estimators on a toy and write `out`/index.html, one self-contained page, and its pictures as PNG beside it."""
     schedule = VPLinear()
     comparison = compare(toy, beta, schedule, n=n)
-    errors = errors_figure(toy, toy_estimators(toy, beta, schedule), beta, t, schedule)
+    out.mkdir(parents=True, exist_ok=True)
+    samples = _png(samples_figure(toy, comparison, schedule), out / "samples.png")
+    errors = _png(errors_figure(toy, toy_estimators(toy, beta, schedule), beta, t, schedule), out / "errors.png")
     page = _PAGE.format(
         title=html.escape(f"Exact against approximate guidance: {toy.name}, beta = {beta:g}"),
-        samples=_png(samples_figure(toy, comparison, schedule)),
-        errors=_png(errors),
+        samples=samples,
+        errors=errors,
         t=t,
         table=comparison._repr_html_(),
     )
-    out.mkdir(parents=True, exist_ok=True)
     path = out / "index.html"
     path.write_text(page, encoding="utf-8")
     return comparison, path
 
 
-def _png(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, facecolor="white")
-    return base64.b64encode(buffer.getvalue()).decode()
+def _png(figure: Figure, path: Path) -> str:
+    """Save the figure and return the same bytes for embedding in the page."""
+    figure.savefig(path, dpi=110, facecolor="white")
+    return base64.b64encode(path.read_bytes()).decode()

@@ -207,12 +207,13 @@ def figure_one(axes: np.ndarray, toy: Toy, beta: float, times: Sequence[float], 
     if axes.shape != (3, len(times)):
         raise ValueError(f"axes: expected shape (3, {len(times)}), got {axes.shape}")
     target, exact = toy.truth.tilt(beta), ExactGuidance(toy.truth, beta, schedule)
-    x = picture_points(toy)
+    side = 90
+    x = picture_points(toy, side)
     for column, t in zip(axes.T, times, strict=True):
-        density(column[0], toy, toy.truth, t, schedule, title=f"$q_t$, t = {t:g}")
+        density(column[0], toy, toy.truth, t, schedule, title=f"$q_t$, t = {t:g}", side=side)
         factor = exact.energy(x, t)
         heat(column[1], toy, (factor.min() - factor).exp(), cmap=ENERGY_MAP, title=r"$\exp(-E_t)$", vmin=0.0, vmax=1.0)
-        density(column[2], toy, target, t, schedule, title="$p_t$")
+        density(column[2], toy, target, t, schedule, title="$p_t$", side=side)
         for ax in column:
             ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
     return axes
