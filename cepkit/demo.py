@@ -29,7 +29,7 @@ the perfect denoiser; what differs is the guidance. Heat: the exact target. Dots
 <p>Where each guidance field is wrong at t = {t:g}, relative to the exact field's typical size:</p>
 <img alt="Maps of the relative error of each guidance field" src="data:image/png;base64,{errors}">
 {table}
-<p>Field error 0 is exact and 1 is as bad as no guidance. "Two exact sets" is the best any sampler can show with
+<p>Field error 0 is exact and 1 is as bad as no guidance. An estimator below "two exact sets" cannot be told from exact with
 so few samples.</p>
 </body></html>
 """

@@ -12,6 +12,7 @@ from cepkit.toys import make_toy
 
 BETAS = (1.0, 10.0, 50.0)
 TIMES = (0.002, 0.01, 0.05, 0.2, 0.5, 0.9)
+FINE_TIMES = (1e-3, *TIMES, 1.0)
 
 
 @cache
@@ -113,3 +114,57 @@ def assert_within_standard_errors(value, estimate, standard_error, *, most=4.0):
     """A closed form agrees with a Monte Carlo estimate to within `most` of its standard errors."""
     off = ((torch.as_tensor(value) - estimate) / standard_error).abs()
     assert float(off.max()) <= most, f"{float(off.max()):.2f} standard errors off"
+
+
+# -- how exact the truth is, shared by the tests and the benchmarks ---------------------------------------------------
+
+
+def all_fields(truth, x, t, beta):
+    """Every field of the truth at the rows x, by name."""
+    schedule = VPLinear()
+    return {
+        **truth.fields(x, t, beta, schedule)._asdict(),
+        "mean_energy_t": truth.mean_energy_t(x, t, beta, schedule),
+        "mean_energy_guidance": truth.mean_energy_guidance(x, t, beta, schedule),
+        "posterior_mean": truth.posterior_mean(x, t, schedule),
+    }
+
+
+def node_doubling_errors(truth, t, beta):
+    """Worst relative change of each field, row by row, when the nodes are doubled (absolute for log_q).
+
+    On x_t from q_t, from p_t and on the whole square. A guidance is a difference of two scores: below 1e-6 of the score
+    (1e-4 on the square, in whose corners log q_t may be -1e5) it counts as that small.
+    """
+    fine, worst, sigma = truth.refine(2), {}, float(alpha_sigma(t)[1])
+    mass = torch.cat([noisy_points(truth, t, n=60), noisy_points(truth.tilt(beta), t, n=60)])
+    for x, resolution in ((mass, 1e-6), (square_grid(9).reshape(-1, 2), 1e-4)):
+        here, there = all_fields(truth, x, t, beta), all_fields(fine, x, t, beta)
+        score = there["score"].norm(dim=-1)
+        for name, exact in there.items():
+            least = resolution * (score + 1 / sigma) if "guidance" in name else 1e-6 / sigma if name == "score" else 1e-6
+            size = 1.0 if name == "log_q" else row_size(exact, x) + least
+            worst[name] = max(worst.get(name, 0.0), float((row_size(here[name] - exact, x) / size).max()))
+    return worst
+
+
+def float32_errors(truth, t, beta):
+    """Relative error of each field in float32, by root mean square over x_t from q_t and over x_t from p_t.
+
+    Energies and guidance count as no smaller than a thousand times what float32 resolves of the quantities they are
+    differences of: 1, beta, and the score.
+    """
+    worst = {}
+    for mixture in (truth, truth.tilt(beta)):
+        x = noisy_points(mixture, t, n=200, dtype=torch.float32)
+        coarse, fine = all_fields(truth, x, t, beta), all_fields(truth, x.double(), t, beta)
+
+        def rms(value, x=x):
+            return float(row_size(value.double(), x).square().mean().sqrt())
+
+        least = {"guidance": 1e-3 * rms(fine["score"]), "mean_energy_guidance": 2e-4 * (1 + beta) * rms(fine["score"])}
+        least |= dict.fromkeys(("energy_t", "mean_energy_t"), 1e-3 * (1 + beta))
+        for name, exact in fine.items():
+            error = rms(coarse[name].double() - exact) / (rms(exact) + least.get(name, 0.0))
+            worst[name] = max(worst.get(name, 0.0), error)
+    return worst
