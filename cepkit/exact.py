@@ -19,15 +19,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from cepkit.components import Components
 from cepkit.kernels import NoisyView, axis_tables
 from cepkit.process import x0_from_eps
 from cepkit.schedules import Schedule
-from cepkit.validation import check_beta, check_number, check_points, check_time, check_time_shape
+from cepkit.validation import as_float64, check_beta, check_number, check_points, check_time, check_time_shape
 
-NodeRule = Callable[[float], Components]
+NodeRule = Callable[[float, float], Components]  # (blur, refinement) -> nodes
 
 _PAIRS_PER_CHUNK = {"cpu": 2**17}  # (row, component) pairs held at once: what stays in a core's cache
 _PAIRS_ON_ACCELERATOR = 2**24
@@ -55,8 +54,8 @@ class Mixture:
     def __init__(self, components: Components | NodeRule, *, refinement: float = 1.0) -> None:
         """Args:
         components: fixed components, or a rule that returns nodes for a given blur (the standard deviation
-            in x_0 units by which the nodes will at least be smoothed, infinite for the coarsest).
-        refinement: divides the blur a rule is asked to resolve; 2 doubles the nodes.
+            in x_0 units by which the nodes will at least be smoothed) and refinement.
+        refinement: multiplies the number of nodes of a rule.
         """
         self._rule = components if callable(components) else None
         self._fixed = None if callable(components) else components.normalised()
@@ -69,7 +68,7 @@ class Mixture:
         cls, x: Tensor, energy: Tensor, *, weight: Tensor | None = None, std: float = 0.0, mode: Tensor | None = None
     ) -> Mixture:
         """The empirical distribution of points (n, D) with energies (n,), each blurred by `std`."""
-        x = torch.as_tensor(x).detach().to(dtype=torch.float64)
+        x = as_float64(x, "x")
         if x.ndim != 2 or 0 in x.shape:
             raise ValueError(f"x: expected shape (n, D) with at least one point, got {tuple(x.shape)}")
         check_points(x, None, name="x")
@@ -79,11 +78,16 @@ class Mixture:
         else:
             weight = _per_point(weight, x, "weight")
             if not bool((weight >= 0).all()) or not float(weight.sum()) > 0:
-                raise ValueError("weight: expected non-negative weights with a positive sum")
+                raise ValueError(
+                    f"weight: expected non-negative weights with a positive sum, got a least weight of {float(weight.min()):g} "
+                    f"and a sum of {float(weight.sum()):g}"
+                )
             log_weight = weight.log()
         std = check_number(std, name="std", low=0.0)
-        mode = torch.zeros(x.shape[0], dtype=torch.long) if mode is None else _per_point(mode, x, "mode").long()
-        return cls(Components(log_weight, x, x.new_tensor([std]), energy, mode.to(x.device)))
+        mode = torch.zeros_like(energy) if mode is None else _per_point(mode, x, "mode")
+        if not bool(((mode >= 0) & (mode == mode.round())).all()):
+            raise ValueError(f"mode: expected whole numbers of at least 0, got values from {float(mode.min()):g}")
+        return cls(Components(log_weight, x, x.new_tensor([std]), energy, mode.long()))
 
     # -- what it is made of ------------------------------------------------------------------------------------
 
@@ -103,7 +107,7 @@ class Mixture:
         level = 8.0 if math.isinf(blur) else 2.0 ** (math.floor(4 * math.log2(max(blur, 1e-3))) / 4)
         key = (min(level, 8.0),)
         if key not in self._cache:
-            self._cache[key] = self._rule(key[0] / self._refinement).normalised()
+            self._cache[key] = self._rule(key[0], self._refinement).normalised()
         return self._cache[key]
 
     def refine(self, factor: float = 2.0) -> Mixture:
@@ -119,7 +123,7 @@ class Mixture:
             else:
                 self.components().tilt(beta)  # refuses a beta that cannot be normalised now, not at first use
                 rule = self._rule
-                tilted = Mixture(lambda blur: rule(blur).normalised().tilt(beta), refinement=self._refinement)
+                tilted = Mixture(lambda *blur: rule(*blur).normalised().tilt(beta), refinement=self._refinement)
             self._tilts[beta] = tilted
         return self._tilts[beta]
 
@@ -165,22 +169,27 @@ class Mixture:
 
     def energy_t(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """The intermediate energy E_t(x_t) = -log E[exp(-beta E(x_0)) | x_t], shape (...). Theorem 3.1."""
+        beta = check_beta(beta)
         return self._sweep(x_t, t, schedule, lambda view: _compare(view, beta, fields=False)[0], beta=beta)
 
     def guidance(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """-grad E_t(x_t), shape (..., D)."""
+        beta = check_beta(beta)
         return self._sweep(x_t, t, schedule, lambda view: _compare(view, beta).guidance, beta=beta)
 
     def fields(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Fields:
         """log q_t, score, E_t and guidance together, sharing the work between the four."""
+        beta = check_beta(beta)
         return Fields(*self._sweep(x_t, t, schedule, lambda view: _compare(view, beta), beta=beta))
 
     def mean_energy_t(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """beta E[E(x_0) | x_t], shape (...): what regression on noisy points learns; never below E_t."""
+        beta = check_beta(beta)
         return self._sweep(x_t, t, schedule, lambda view: beta * _mean_energy(view)[0], beta=beta)
 
     def mean_energy_guidance(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """-beta grad E[E(x_0) | x_t], shape (..., D)."""
+        beta = check_beta(beta)
         return self._sweep(x_t, t, schedule, lambda view: -beta * _mean_energy(view)[1], beta=beta)
 
     # -- the truth on clean points -------------------------------------------------------------------------------
@@ -237,18 +246,20 @@ class _CleanEnergy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x0: Tensor, mixture: Mixture) -> Tensor:
         energy, gradient = mixture._on_clean(x0, _mean_energy)
-        ctx.save_for_backward(gradient)
+        ctx.save_for_backward(x0, gradient)
+        ctx.mixture = mixture
         return energy
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, upstream: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
+        x0, gradient = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient is to be differentiated again: give it a graph
+            gradient = ctx.mixture._on_clean(x0, _mean_energy)[1]
         return upstream[..., None] * gradient, None
 
 
 def _per_point(value: Tensor, x: Tensor, name: str) -> Tensor:
-    value = torch.as_tensor(value).detach().to(dtype=x.dtype, device=x.device)
+    value = as_float64(value, name).to(x.device)
     if value.shape == (x.shape[0], 1):
         value = value[:, 0]
     if value.shape != (x.shape[0],):

@@ -67,7 +67,7 @@ class ExactGuidance(Guidance):
     schedule: Schedule
 
     def __post_init__(self) -> None:
-        self.truth.tilt(self.beta)
+        self.truth.tilt(self.beta)  # refuses a beta that cannot be normalised
 
     def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         return self.truth.energy_t(x_t, t, self.beta, self.schedule)
@@ -109,7 +109,7 @@ class DPSGuidance(Guidance):
         check_beta(self.beta)
 
     def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        return self.beta * self.energy_function(predict(self.denoiser, "x0", x_t, t))
+        return self.beta * _energy_of(self.energy_function, predict(self.denoiser, "x0", x_t, t))
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,7 @@ class LGDGuidance(Guidance):
         check_beta(self.beta)
         check_number(self.samples, name="samples", low=1, integer=True)
         check_number(self.data_std, name="data_std", low=1e-6)
+        check_number(self.seed, name="seed", low=0, integer=True)
 
     def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         t_x, schedule = expand_time(t, x_t), self.denoiser.schedule
@@ -140,7 +141,15 @@ class LGDGuidance(Guidance):
         generator = torch.Generator().manual_seed(self.seed)
         cloud = torch.randn((self.samples,) + (1,) * (x_t.ndim - 1) + x_t.shape[-1:], generator=generator, dtype=torch.float64)
         x0 = predict(self.denoiser, "x0", x_t, t) + radius * cloud.to(x_t)
-        return math.log(self.samples) - torch.logsumexp(-self.beta * self.energy_function(x0), 0)
+        return math.log(self.samples) - torch.logsumexp(-self.beta * _energy_of(self.energy_function, x0), 0)
+
+
+def _energy_of(function: EnergyFunction, x0: Tensor) -> Tensor:
+    energy = function(x0)
+    if not isinstance(energy, Tensor) or energy.shape != x0.shape[:-1]:
+        got = tuple(energy.shape) if isinstance(energy, Tensor) else type(energy).__name__
+        raise ValueError(f"energy_function: expected one energy per point, shape {tuple(x0.shape[:-1])}, got {got}")
+    return energy
 
 
 @dataclass(frozen=True)
@@ -203,6 +212,9 @@ class Guided:
         check_number(self.scale, name="scale")
         if not callable(self.guidance):
             raise ValueError(f"guidance: expected a callable (x_t, t) -> tensor, got {type(self.guidance).__name__}")
+        other = getattr(self.guidance, "schedule", self.denoiser.schedule)
+        if other != self.denoiser.schedule:
+            raise ValueError(f"guidance: expected the denoiser's schedule {self.denoiser.schedule}, got {other}")
 
     @property
     def schedule(self) -> Schedule:

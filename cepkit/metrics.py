@@ -54,6 +54,8 @@ def _two_sets(x: Tensor, y: Tensor) -> None:
     for name, points in (("x", x), ("y", y)):
         if points.ndim != 2 or points.shape[0] < 2:
             raise ValueError(f"{name}: expected at least two points, shape (n, D), got {tuple(points.shape)}")
+    if x.dtype != y.dtype or x.device != y.device:
+        raise ValueError(f"y: expected the dtype and device of x, {x.dtype} on {x.device}, got {y.dtype} on {y.device}")
 
 
 def kernel_bandwidths(reference: Tensor, count: int = 4) -> Tensor:
@@ -75,6 +77,7 @@ def mmd2(x: Tensor, y: Tensor, *, bandwidths: Tensor | None = None, chunk: int =
     unbiased, so it scatters round 0, below it too, when both sets come from the same distribution.
     """
     _two_sets(x, y)
+    chunk = check_number(chunk, name="chunk", low=1, integer=True)
     bandwidths = kernel_bandwidths(y) if bandwidths is None else bandwidths
 
     def total(a: Tensor, b: Tensor) -> Tensor:
@@ -108,6 +111,8 @@ def mmd2_null_band(
     With two sets of exact samples, an approximate sampler's MMD^2 inside the band cannot be told from exact.
     """
     _two_sets(x, y)
+    chunk = check_number(chunk, name="chunk", low=1, integer=True)
+    permutations = check_number(permutations, name="permutations", low=1, integer=True)
     bandwidths = kernel_bandwidths(y) if bandwidths is None else bandwidths
     pool, n, m = torch.cat([x, y]), len(x), len(y)
     member = torch.zeros(n + m, permutations, dtype=pool.dtype, device=pool.device)

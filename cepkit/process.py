@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cepkit.schedules import Schedule
-from cepkit.validation import check_name, check_time, check_time_shape
+from cepkit.validation import check_name, check_points, check_time, check_time_shape
 
 PARAMETRISATIONS = ("eps", "score", "x0", "v")
 
@@ -52,8 +52,9 @@ def perturb(
         noise: the eps to use, of the shape of `x0`; drawn from `generator` when absent.
 
     Raises:
-        ValueError: `noise` has another shape, or `t` is outside [0, 1].
+        ValueError: `x0` is not a finite float tensor, `noise` has another shape, or `t` is outside [0, 1].
     """
+    check_points(x0, None, name="x0")
     if noise is None:
         noise = torch.randn(x0.shape, dtype=x0.dtype, device=x0.device, generator=generator)
     elif noise.shape != x0.shape:
@@ -90,8 +91,10 @@ def convert(value: Tensor, source: str, target: str, x_t: Tensor, t: Tensor | fl
         source, target: two of "eps", "score", "x0", "v".
 
     Raises:
-        ValueError: an unknown parametrisation.
+        ValueError: an unknown parametrisation, or a prediction of another shape.
     """
+    if value.shape != x_t.shape:
+        raise ValueError(f"value: expected the shape of x_t {tuple(x_t.shape)}, got {tuple(value.shape)}")
     check_name(source, PARAMETRISATIONS, name="source")
     check_name(target, PARAMETRISATIONS, name="target")
     if source == target:

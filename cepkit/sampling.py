@@ -67,6 +67,8 @@ def initial_noise(
     device: torch.device | str | None = None,
 ) -> Tensor:
     """Standard normal x_1 of this shape, on `device` or else the generator's."""
+    if not isinstance(shape, (tuple, list, torch.Size)) or len(shape) == 0:
+        raise ValueError(f"shape: expected a tuple of sizes such as (2000, 2), got {shape!r}")
     if device is None and generator is not None:
         device = generator.device
     return torch.randn(shape, generator=generator, dtype=dtype, device=device)

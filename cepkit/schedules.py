@@ -36,7 +36,11 @@ class Schedule(ABC):
 
     @abstractmethod
     def t_from_log_snr(self, log_snr: Tensor | float) -> Tensor:
-        """The time at which the log signal-to-noise ratio has this value."""
+        """The time at which the log signal-to-noise ratio has this value.
+
+        Raises:
+            ValueError: a value below the schedule's at t = 1, or not a number.
+        """
 
     def alpha(self, t: Tensor | float) -> Tensor:
         """Signal coefficient alpha_t in (0, 1]."""
@@ -50,6 +54,17 @@ class Schedule(ABC):
         """2 log(alpha_t / sigma_t); +inf at t = 0."""
         return 2 * self.log_alpha(t) - self.sigma_squared(t).log()
 
+    def _reachable(self, log_snr: Tensor | float) -> Tensor:
+        """`log_snr` as a tensor (float64 from a Python number) after checking that some t in [0, 1] has it."""
+        if not isinstance(log_snr, Tensor) or not log_snr.is_floating_point():
+            log_snr = torch.as_tensor(log_snr, dtype=torch.float64)
+        if log_snr.device.type == "cpu" and log_snr.numel():
+            least = float(self.log_snr(1.0))
+            lowest = float(log_snr.detach().min())
+            if not lowest >= least - 1e-5 * abs(least):
+                raise ValueError(f"log_snr: expected at least {least:.6g}, its value at t = 1, got {lowest:g}")
+        return log_snr
+
 
 @dataclass(frozen=True)
 class VPLinear(Schedule):
@@ -60,7 +75,7 @@ class VPLinear(Schedule):
 
     def __post_init__(self) -> None:
         check_number(self.beta_min, name="beta_min", low=1e-8)
-        if check_number(self.beta_max, name="beta_max") <= self.beta_min:
+        if not check_number(self.beta_max, name="beta_max") > self.beta_min:
             raise ValueError(f"beta_max: expected more than beta_min = {self.beta_min}, got {self.beta_max}")
 
     def log_alpha(self, t: Tensor | float) -> Tensor:
@@ -71,7 +86,7 @@ class VPLinear(Schedule):
         return -torch.expm1(2 * self.log_alpha(t))
 
     def t_from_log_snr(self, log_snr: Tensor | float) -> Tensor:
-        minus_two_log_alpha = softplus(-torch.as_tensor(log_snr), threshold=50.0)
+        minus_two_log_alpha = softplus(-self._reachable(log_snr), threshold=50.0)
         slope = self.beta_max - self.beta_min
         root = (self.beta_min**2 + 2 * slope * minus_two_log_alpha).sqrt()
         return 2 * minus_two_log_alpha / (self.beta_min + root)
@@ -108,7 +123,7 @@ class VPCosine(Schedule):
         return turn.sin() * (turn + 2 * self._start).sin() / math.cos(self._start) ** 2
 
     def t_from_log_snr(self, log_snr: Tensor | float) -> Tensor:
-        log_snr = torch.as_tensor(log_snr)
+        log_snr = self._reachable(log_snr)
         alpha_squared, sigma_squared = torch.sigmoid(log_snr), torch.sigmoid(-log_snr)
         sine = (sigma_squared + alpha_squared * math.sin(self._start) ** 2).sqrt()
         cosine = alpha_squared.sqrt() * math.cos(self._start)

@@ -20,7 +20,7 @@ from torch import Tensor
 from cepkit.components import Components
 from cepkit.exact import Mixture
 from cepkit.quadrature import circle_nodes, interval_nodes, spacing, spiral_nodes
-from cepkit.validation import check_name, check_number, check_points
+from cepkit.validation import as_float64, check_name, check_number, check_points
 
 Recipe = Callable[[int, torch.Generator | None], tuple[Tensor, Tensor]]
 
@@ -104,7 +104,7 @@ def _gaussians() -> Toy:
     def recipe(n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         k = _pick(n, 8, generator)
         centres = torch.from_numpy(_GAUSSIANS).to(k.device)
-        return centres[k] + _GAUSSIANS_STD * _normal(n, generator), 1 - k / 7
+        return centres[k] + _GAUSSIANS_STD * _normal(n, generator), 1 - k.double() / 7
 
     return Toy("8gaussians", Mixture(_components(pieces, _GAUSSIANS_STD)), recipe)
 
@@ -123,8 +123,8 @@ def _half_circle(angle, lower):
 def _moons() -> Toy:
     std = 0.2
 
-    def rule(blur: float) -> Components:
-        angle, weight = interval_nodes(0.0, math.pi, spacing(blur, std, 2.0) / 2)
+    def rule(blur: float, refinement: float) -> Components:
+        angle, weight = interval_nodes(0.0, math.pi, spacing(blur, std, 2.0) / 2, refinement)
         arcs = [(weight / (2 * math.pi), _half_circle(angle, lower), np.full_like(angle, 1.0 - lower)) for lower in (0, 1)]
         return _components(arcs, std)
 
@@ -143,8 +143,8 @@ def _swissroll() -> Toy:
     std = 0.2
     low, high = 1.5 * math.pi, 4.5 * math.pi
 
-    def rule(blur: float) -> Components:
-        v, dv = spiral_nodes(low, high, spacing(blur, std, 2.0) * 5)
+    def rule(blur: float, refinement: float) -> Components:
+        v, dv = spiral_nodes(low, high, spacing(blur, std, 2.0) * 5, refinement)
         curve = np.stack([v * np.cos(v), v * np.sin(v)], -1) / 5
         return _components([(dv / (high - low), curve, np.ones_like(v))], std, quadratic=-1 / 9)
 
@@ -165,10 +165,10 @@ _RING_LABELS = (0.667, 0.333, 1.0, 0.0)
 def _rings() -> Toy:
     std = 0.08
 
-    def rule(blur: float) -> Components:
+    def rule(blur: float, refinement: float) -> Components:
         pieces = []
         for radius, label in zip(_RADII, _RING_LABELS, strict=True):
-            angle, weight = circle_nodes(radius, spacing(blur, std, radius))
+            angle, weight = circle_nodes(radius, spacing(blur, std, radius), refinement)
             circle = radius * np.stack([np.cos(angle), np.sin(angle)], -1)
             pieces.append((weight / (8 * math.pi), circle, np.full_like(angle, 1 - label)))
         return _components(pieces, std)
@@ -209,8 +209,8 @@ def _checkerboard() -> Toy:
 def _two_spirals() -> Toy:
     std, box, last = 0.1, 0.5, 3 * math.pi
 
-    def rule(blur: float) -> Components:
-        n, dn = spiral_nodes(0.0, last, spacing(blur, std, 2.0) * 3)
+    def rule(blur: float, refinement: float) -> Components:
+        n, dn = spiral_nodes(0.0, last, spacing(blur, std, 2.0) * 3, refinement)
         arm = (np.stack([-n * np.cos(n), n * np.sin(n)], -1) + box / 2) / 3
         weight, energy = n * dn / last**2, 1 - np.clip(1 - n / 10, 0, 1)
         return _components([(weight, arm, energy), (weight, -arm, energy)], std, half_width=box / 6)
@@ -266,12 +266,14 @@ def from_points(
     """
     if isinstance(x, (str, Path)):
         if energy is not None:
-            raise ValueError("energy: expected None with a CSV path (its last column is the energy)")
+            raise ValueError(
+                f"energy: expected None with a CSV path, whose last column is the energy, got {type(energy).__name__}"
+            )
         name = name or Path(x).stem
         x, energy = _read_csv(Path(x))
     elif energy is None:
         raise ValueError("energy: expected one energy per point, got None")
-    x = _as_float64(x, "x")
+    x = as_float64(x, "x")
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"x: expected shape (n, D) with at least one point, got {tuple(x.shape)}")
     check_points(x, None, name="x")
@@ -284,7 +286,7 @@ def from_points(
             f"x: expected points of about unit scale, got a root mean square of {size:.3g}, which the noise at t = 1 "
             "does not cover; pass standardize=True"
         )
-    truth = Mixture.from_points(x, _as_float64(energy, "energy"), std=std)
+    truth = Mixture.from_points(x, as_float64(energy, "energy"), std=std)
     centre = (x.amax(0) + x.amin(0)) / 2
     extent = 1.15 * float((x - centre).abs().max()) + 3 * std
     return Toy(
@@ -296,18 +298,11 @@ def from_points(
     )
 
 
-def _as_float64(value: Tensor | np.ndarray, name: str) -> Tensor:
-    try:
-        return torch.as_tensor(value).detach().to(dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name}: expected a numeric array, got {type(value).__name__} ({error})") from error
-
-
 def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if any(cell.strip() for cell in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"x: expected a readable CSV file, got {path} ({error})") from error
     if rows and not any(_is_number(cell) for cell in rows[0][1]):
         rows = rows[1:]

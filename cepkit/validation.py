@@ -7,6 +7,7 @@ import difflib
 import math
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,11 +37,11 @@ def check_time(t: Tensor | float, *, name: str = "t") -> Tensor:
 
 
 def check_points(x: Tensor, dim: int | None, *, name: str = "x_t") -> Tensor:
-    """Return `x` after checking that it is a finite floating tensor of shape (..., dim)."""
+    """Return `x` after checking that it is a finite float32 or float64 tensor of shape (..., dim)."""
     if not isinstance(x, Tensor):
         raise ValueError(f"{name}: expected a torch.Tensor of shape (..., {dim or 'D'}), got {type(x).__name__}")
-    if not x.is_floating_point():
-        raise ValueError(f"{name}: expected a floating dtype, got {x.dtype}")
+    if x.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"{name}: expected float32 or float64, got {x.dtype}")
     if x.ndim == 0 or (dim is not None and x.shape[-1] != dim):
         raise ValueError(f"{name}: expected shape (..., {dim or 'D'}), got {tuple(x.shape)}")
     if x.device.type == "cpu" and not bool(torch.isfinite(x.detach()).all()):
@@ -56,6 +57,24 @@ def check_time_shape(t: Tensor, batch: torch.Size, *, name: str = "t") -> Tensor
     return t
 
 
+def as_float64(value: object, name: str) -> Tensor:
+    """A float64 copy of a tensor or of anything NumPy reads as real numbers."""
+    if isinstance(value, Tensor):
+        array, kind = value, f"tensor of {value.dtype}"
+        real = not value.is_complex()
+    else:
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{name}: expected a rectangular array of numbers, got a ragged {type(value).__name__}") from error
+        kind, real = f"{type(value).__name__} of {array.dtype}", array.dtype.kind in "fiub"
+    if not real:
+        raise ValueError(f"{name}: expected real numbers, got {kind}")
+    if isinstance(array, Tensor):
+        return array.detach().to(dtype=torch.float64, copy=True)
+    return torch.from_numpy(np.array(array, dtype=np.float64))
+
+
 def check_number(value: float, *, name: str, low: float = -math.inf, high: float = math.inf, integer: bool = False) -> float:
     """Return `value` as a finite float (or int) after checking that it lies in [low, high]."""
     kind = "an integer" if integer else "a finite number"
@@ -65,6 +84,8 @@ def check_number(value: float, *, name: str, low: float = -math.inf, high: float
         else (f"{kind} of at least {low:g}" if math.isfinite(low) else kind)
     )
     try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
         number = float(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name}: expected {wanted}, got {value!r}") from error

@@ -334,7 +334,7 @@ X = torch.zeros(3, 2)
 BAD = {
     "three coordinates": ({"x_t": torch.zeros(3, 3)}, "x_t", r"shape \(..., 2\), got \(3, 3\)"),
     "an array": ({"x_t": X.numpy()}, "x_t", "a torch.Tensor"),
-    "whole numbers": ({"x_t": X.long()}, "x_t", "a floating dtype"),
+    "whole numbers": ({"x_t": X.long()}, "x_t", "float32 or float64"),
     "NaN": ({"x_t": X + math.nan}, "x_t", "finite values, got 6 NaN"),
     "infinite": ({"x_t": X + math.inf}, "x_t", "finite values, got 6 NaN or infinite"),
     "before the data": ({"t": -0.1}, "t", r"times in \[0, 1\]"),

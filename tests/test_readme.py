@@ -1,0 +1,29 @@
+"""What the README shows works as shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_library_example_runs_and_gives_the_figure_it_names(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    names: dict = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["x"].shape == (2000, 2) and bool(torch.isfinite(names["x"]).all())
+    error = names["guidance_error"](names["approximate"], names["toy"].truth, 0.2, 3.0, names["schedule"])
+    assert float(error) == pytest.approx(0.7, abs=0.07)
+
+
+def test_every_file_and_target_it_names_exists():
+    targets = re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"`?make ([a-z0-9]+)", TEXT)) - {"PY"} <= set(targets)
+    for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert link.startswith("https://") or (ROOT / link).exists(), link
