@@ -25,7 +25,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 lab: $(READY) ## open JupyterLab on the first notebook
-	$(PY) -m jupyter lab notebooks/00_start_here.ipynb
+	$(PY) -m jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_start_here.ipynb
 
 test: $(READY) ## run the whole suite, every notebook included
 	$(PY) -m pytest -n 2 --dist loadgroup

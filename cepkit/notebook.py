@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -57,6 +59,8 @@ def setup(seed: int = 0) -> Setup:
             "figure.dpi": 90,
         }
     )
+    if "google.colab" in sys.modules:  # Colab shows widgets of other packages only when asked
+        importlib.import_module("google.colab.output").enable_custom_widget_manager()
     generator = torch.Generator().manual_seed(int(check_number(seed, name="seed", low=0, integer=True)))
     return Setup(choose_device(), generator, os.environ.get("CEPKIT_QUICK", "") == "1")
 

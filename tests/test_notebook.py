@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import pytest
 import torch
@@ -52,6 +55,15 @@ def test_setup_is_reproducible_and_keeps_figures_readable_on_a_dark_page(monkeyp
         assert setup().budget(100, 10) == 10
         monkeypatch.delenv("CEPKIT_QUICK")
         assert setup().budget(100, 10) == 100
+
+
+def test_setup_asks_colab_to_show_widgets(monkeypatch):
+    asked = []
+    for name in ("google.colab", "google.colab.output"):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(enable_custom_widget_manager=lambda: asked.append(True)))
+    with plt.rc_context():
+        setup()
+    assert asked == [True]
 
 
 def test_setup_refuses_a_seed_that_is_none():

@@ -221,7 +221,11 @@ BAD = {
     "three coordinates": (lambda: draw(shape=(4, 3)), "x_t", r"shape \(..., 2\), got \(4, 3\)"),
     "shape is a number": (lambda: draw(shape=4), "shape", ".*got 4"),
     "NaN noise": (lambda: sampling_steps(ExactDenoiser(GAUSSIAN, LINEAR), torch.full((2, 2), math.nan)), "x", "finite"),
-    "whole numbers": (lambda: sampling_steps(ExactDenoiser(GAUSSIAN, LINEAR), torch.ones(2, 2).long()), "x", "float32 or float64"),
+    "whole numbers": (
+        lambda: sampling_steps(ExactDenoiser(GAUSSIAN, LINEAR), torch.ones(2, 2).long()),
+        "x",
+        "float32 or float64",
+    ),
     "a denoiser of another shape": (
         lambda: sample(FunctionDenoiser(lambda x_t, t: x_t[:1], LINEAR, "eps"), (4, 2)),
         "denoiser",

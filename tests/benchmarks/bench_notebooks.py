@@ -1,0 +1,24 @@
+"""How long each notebook takes from the first cell to the last, in its own kernel."""
+
+import time
+import warnings
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+
+
+def test_notebooks(row):
+    total = 0.0
+    for path in NOTEBOOKS:
+        notebook = nbformat.read(path, as_version=4)
+        start = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": path.parent}}).execute()
+        seconds = time.perf_counter() - start
+        total += seconds
+        row(f"notebook {path.stem}", "under 3 min", f"{seconds:.0f} s", seconds < 180)
+    row("all notebooks", "under 10 min", f"{total:.0f} s", total < 600)
