@@ -67,10 +67,11 @@ def kernel_bandwidths(reference: Tensor, count: int = 4) -> Tensor:
 def _kernel_rows(a: Tensor, b: Tensor, bandwidths: Tensor) -> Tensor:
     """Mean of Gaussian kernels, (len(a), len(b))."""
     square = torch.cdist(a, b).square_()
-    return sum(torch.exp(square * (-0.5 / h**2)) for h in bandwidths) / len(bandwidths)
+    # exp(-80) is nothing beside 1, while the denormal numbers below it would make this seven times slower
+    return sum((square * (-0.5 / h**2)).clamp_(min=-80).exp_() for h in bandwidths).div_(len(bandwidths))
 
 
-def mmd2(x: Tensor, y: Tensor, *, bandwidths: Tensor | None = None, chunk: int = 1000) -> Tensor:
+def mmd2(x: Tensor, y: Tensor, *, bandwidths: Tensor | None = None, chunk: int = 64) -> Tensor:
     """Unbiased squared maximum mean discrepancy between two sets of samples (Gretton et al. 2012, eq. 3).
 
     The kernel is the mean of Gaussians at `bandwidths` (by default those of `y`, see `kernel_bandwidths`). The estimate is
@@ -104,7 +105,7 @@ def mmd2_null_band(
     bandwidths: Tensor | None = None,
     permutations: int = 200,
     generator: torch.Generator | None = None,
-    chunk: int = 1000,
+    chunk: int = 64,
 ) -> NullBand:
     """The scatter of the unbiased MMD^2 over random re-divisions of two pooled sets (a permutation test's null).
 

@@ -43,8 +43,10 @@ def choose_device() -> torch.device:
 
 def setup(seed: int = 0) -> Setup:
     """Prepare a notebook: readable figures, sharp in every theme, and one seeded generator."""
+    import matplotlib
     import matplotlib.pyplot as plt
 
+    plt.switch_backend(matplotlib.get_backend())  # so that a notebook also shows figures made without pyplot
     plt.rcParams.update(
         {
             "figure.facecolor": "white",

@@ -84,7 +84,7 @@ def heat(ax: Axes, toy: Toy, values: Tensor, *, cmap: str, title: str = "", colo
 
 
 def density(ax: Axes, toy: Toy, mixture: Mixture, t: float, schedule: Schedule, *, title: str = "", side: int = 120) -> Axes:
-    """The noised density of `mixture` (the data's or a target's), scaled to its own largest value."""
+    """The square root, so that faint parts show, of a noised density, the data's or a target's, scaled to its largest value."""
     log_q = mixture.log_q(picture_points(toy, side), t, schedule)
     return heat(ax, toy, (log_q - log_q.max()).exp().sqrt(), cmap=DENSITY_MAP, title=title, vmin=0.0, vmax=1.0)
 

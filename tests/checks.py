@@ -86,9 +86,8 @@ def assert_rows_close(actual, expected, *, rtol, atol=0.0):
     error, size = (actual - expected).norm(dim=-1), expected.norm(dim=-1)
     excess = error - rtol * size - atol
     worst = int(excess.argmax())
-    assert bool((excess <= 0).all()), (
-        f"row {worst}: error {error.flatten()[worst]:.3g} at a size of {size.flatten()[worst]:.3g} is {excess.flatten()[worst]:.3g} too much"
-    )
+    found = f"row {worst}: error {error.flatten()[worst]:.3g} at a size of {size.flatten()[worst]:.3g}"
+    assert bool((excess <= 0).all()), f"{found} is {excess.flatten()[worst]:.3g} too much"
 
 
 def finite_differences(function, x, step):

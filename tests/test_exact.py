@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from checks import (
@@ -14,7 +15,7 @@ from checks import (
     square_grid,
     toy_named,
 )
-from clouds import noisy_clouds
+from clouds import Cloud, noisy_clouds
 from hypothesis import given
 
 import cepkit.exact
@@ -105,6 +106,20 @@ def test_tilting_twice_is_tilting_by_the_sum(case):
     cloud, x_t, t, beta = case
     twice, once = cloud.mixture().tilt(beta).tilt(1.0), cloud.mixture().tilt(beta + 1.0)
     torch.testing.assert_close(twice.log_q(x_t, t, LINEAR), once.log_q(x_t, t, LINEAR), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("spread", [1.0, 30.0, 300.0])
+def test_energies_any_number_of_e_folds_apart_keep_their_guidance(spread, dtype, generator):
+    """beta E spans up to 3,000: far more than exp can hold in either precision."""
+    points = torch.randn(6, 2, generator=generator, dtype=torch.float64)
+    cloud = Cloud(points.numpy(), spread * torch.rand(6, generator=generator).double().numpy(), np.ones(6), 0.3)
+    x_t = torch.randn(20, 2, generator=generator, dtype=dtype)
+    fields = cloud.mixture().fields(x_t, 0.3, 10.0, LINEAR)
+    tolerance = 1e-8 if dtype == torch.float64 else 1e-3
+    torch.testing.assert_close(fields.energy_t.double(), cloud.energy_t(x_t.double(), 0.3, 10.0), rtol=tolerance, atol=tolerance)
+    exact = -finite_differences(lambda x: cloud.energy_t(x, 0.3, 10.0), x_t.double(), 1e-4)
+    assert_rows_close(fields.guidance.double(), exact, rtol=max(tolerance, 1e-6), atol=max(tolerance, 1e-6))
 
 
 def test_a_point_of_weight_zero_is_not_there(generator):

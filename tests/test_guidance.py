@@ -11,7 +11,6 @@ from checks import (
     eight_gaussians,
     gaussians_energy_t,
     noisy_points,
-    seeded,
     toy_named,
 )
 from hypothesis import given
@@ -216,7 +215,7 @@ def test_guided_says_the_same_score_in_every_parametrisation(toy, scale):
     x = noisy_points(toy.truth, 0.3, n=20)
     expected = toy.truth.score(x, 0.3, LINEAR) + scale * toy.truth.guidance(x, 0.3, 3.0, LINEAR)
     for parametrisation in PARAMETRISATIONS:
-        denoiser, _, guided = guided_pair(toy, parametrisation, scale)
+        guided = guided_pair(toy, parametrisation, scale)[2]
         assert guided.parametrisation == parametrisation and guided.schedule == LINEAR
         assert_rows_close(predict(guided, "score", x, 0.3), expected, rtol=1e-8, atol=1e-9)
 

@@ -1,5 +1,6 @@
 """Samplers converge at their order on a Gaussian, replay, and draw the right distribution on every toy."""
 
+import itertools
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from cepkit.exact import Mixture
 from cepkit.guidance import ExactGuidance, Guided, MeanEnergyGuidance
 from cepkit.metrics import mmd2, mmd2_null_band
 from cepkit.process import PARAMETRISATIONS
-from cepkit.sampling import METHODS, SPACINGS, initial_noise, sample, sampling_steps, time_grid
+from cepkit.sampling import METHODS, SPACINGS, ancestral_step, ddim_step, initial_noise, sample, sampling_steps, time_grid
 from cepkit.schedules import VPCosine, VPLinear
 
 LINEAR = VPLinear()
@@ -85,7 +86,7 @@ def test_the_sde_s_variance_is_wrong_by_half_with_twice_the_steps():
     for steps in (50, 100, 200):
         spread = torch.tensor(1.0, dtype=torch.float64)
         times = time_grid(LINEAR, steps)
-        for t, s in zip(times, times[1:], strict=False):
+        for t, s in itertools.pairwise(times):
             pull = LINEAR.alpha(t) * STD**2 / variance(LINEAR, t)  # d x0_hat / d x_t
             fresh = 1 - (LINEAR.alpha(t) * LINEAR.sigma(s) / (LINEAR.alpha(s) * LINEAR.sigma(t))) ** 2
             keep = LINEAR.alpha(t) / LINEAR.alpha(s) * (LINEAR.sigma(s) / LINEAR.sigma(t)) ** 2
@@ -96,6 +97,54 @@ def test_the_sde_s_variance_is_wrong_by_half_with_twice_the_steps():
     assert_within_standard_errors(torch.tensor(STD**2 + errors[0]), x.var(0), STD**2 * math.sqrt(2 / 100_000))
 
 
+# -- single steps ------------------------------------------------------------------------------------------------------
+
+
+def test_a_ddim_step_keeps_the_denoised_point_and_the_noise(any_schedule):
+    x0, eps = torch.randn(2, 5, 2, generator=seeded(), dtype=torch.float64)
+    x_t, x_s = (any_schedule.alpha(t) * x0 + any_schedule.sigma(t) * eps for t in (0.7, 0.2))
+    torch.testing.assert_close(ddim_step(x_t, x0, 0.7, 0.2, any_schedule), x_s)
+
+
+def test_an_ancestral_step_is_bayes_rule(any_schedule):
+    """q(x_s | x_t, x_0) from the two Gaussians q(x_t | x_s) and q(x_s | x_0)."""
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = ((any_schedule.alpha(t), any_schedule.sigma(t)) for t in (0.7, 0.2))
+    from_s = alpha_t / alpha_s
+    precision = 1 / sigma_s**2 + from_s**2 / (sigma_t**2 - from_s**2 * sigma_s**2)
+    x_t, x0 = torch.randn(2, 5, 2, generator=seeded(), dtype=torch.float64)
+    mean = (alpha_s * x0 / sigma_s**2 + from_s * x_t / (sigma_t**2 - from_s**2 * sigma_s**2)) / precision
+    noise = torch.randn(5, 2, generator=seeded(1), dtype=torch.float64)
+    torch.testing.assert_close(
+        ancestral_step(x_t, x0, 0.7, 0.2, any_schedule, generator=seeded(1)), mean + noise / precision.sqrt()
+    )
+
+
+@pytest.mark.parametrize("step", [ddim_step, ancestral_step])
+def test_a_step_with_one_time_per_row_is_each_row_alone(step):
+    x_t, x0 = torch.randn(2, 2, 2, generator=seeded(), dtype=torch.float64)
+    t, s = torch.tensor([0.9, 0.4], dtype=torch.float64), torch.tensor([0.3, 0.1], dtype=torch.float64)
+    noise = {} if step is ddim_step else {"generator": seeded(1)}
+    together = step(x_t, x0, t, s, LINEAR, **noise)
+    generator = seeded(1)
+    noise = {} if step is ddim_step else {"generator": generator}
+    alone = [step(x_t[i : i + 1], x0[i : i + 1], t[i], s[i], LINEAR, **noise) for i in range(2)]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
+@pytest.mark.parametrize("step", [ddim_step, ancestral_step])
+def test_a_step_down_to_the_data_is_the_denoised_point(step):
+    x_t, x0 = torch.randn(2, 5, 2, generator=seeded(), dtype=torch.float64)
+    torch.testing.assert_close(step(x_t, x0, 0.5, 0.0, LINEAR), x0)
+
+
+@pytest.mark.parametrize("s", [0.6, 0.5, torch.tensor([0.1, 0.6])])
+@pytest.mark.parametrize("step", [ddim_step, ancestral_step])
+def test_a_step_goes_towards_the_data(step, s):
+    x = torch.zeros(2, 2)
+    with pytest.raises(ValueError, match="^s: expected .*got"):
+        step(x, x, 0.5, s, LINEAR)
+
+
 # -- the toys ----------------------------------------------------------------------------------------------------------
 
 
@@ -103,7 +152,8 @@ def compare(denoiser, target, seed=0):
     """MMD^2 of 2,000 samples to exact ones, and the null band of two exact sets of that size."""
     x = sample(denoiser, (2000, 2), generator=seeded(seed))
     exact, more = (target.sample(2000, generator=seeded(seed + k))[0] for k in (1, 2))
-    return float(mmd2(x, exact)), mmd2_null_band(exact, more, permutations=100, generator=seeded(seed + 3))
+    band = mmd2_null_band(exact, more, permutations=100, generator=seeded(seed + 3), chunk=100)
+    return float(mmd2(x, exact, chunk=100)), band
 
 
 def test_unguided_samples_cannot_be_told_from_the_data(toy):
@@ -159,7 +209,7 @@ def test_steps_are_numbered_timed_and_keep_what_was_predicted(method):
     steps = list(sampling_steps(ExactDenoiser(GAUSSIAN, LINEAR), x, steps=5, method=method, generator=seeded(1)))
     assert [step.index for step in steps] == list(range(6)) and steps[0].x0_hat is None
     assert [step.t for step in steps] == time_grid(LINEAR, 5).tolist() and torch.equal(steps[0].x, x)
-    for before, step in zip(steps, steps[1:], strict=False):
+    for before, step in itertools.pairwise(steps):
         torch.testing.assert_close(step.x0_hat, GAUSSIAN.posterior_mean(before.x, before.t, LINEAR), rtol=1e-4, atol=1e-4)
 
 

@@ -1,5 +1,7 @@
 """Sampling: 10,000 samples in 25 steps of DPM-Solver++(2M) with exact guidance, their distance to the target, and orders."""
 
+import statistics
+
 import pytest
 from checks import seeded
 from test_sampling import measured_order
@@ -11,16 +13,21 @@ from cepkit.sampling import sample
 from cepkit.schedules import VPLinear
 
 N = 10_000
+CHUNK = 50  # what stays in cache
 
 
 @pytest.mark.parametrize("beta", [3.0, 10.0])
 def test_exactly_guided_samples(benchmark, row, toy, beta):
+    """The median of three independent comparisons, since one alone falls outside the band one time in twenty by chance."""
     schedule, target = VPLinear(), toy.truth.tilt(beta)
     denoiser = Guided(ExactDenoiser(toy.truth, schedule), ExactGuidance(toy.truth, beta, schedule))
-    x = benchmark.pedantic(lambda: sample(denoiser, (N, 2), generator=seeded(0)), rounds=1)
-    exact, more = (target.sample(N, generator=seeded(seed))[0] for seed in (1, 2))
-    value, band = float(mmd2(x, exact)), mmd2_null_band(exact, more, permutations=100, generator=seeded(3))
-    measured = f"{value:.1e} ({benchmark.stats.stats.min:.1f} s)"
+    exact = [target.sample(N, generator=seeded(seed))[0] for seed in range(3)]
+    first = benchmark.pedantic(lambda: sample(denoiser, (N, 2), generator=seeded(10)), rounds=1)
+    samples = [first, *(sample(denoiser, (N, 2), generator=seeded(seed)) for seed in (11, 12))]
+    values = [float(mmd2(x, y, chunk=CHUNK)) for x, y in zip(samples, exact, strict=True)]
+    band = mmd2_null_band(exact[0], exact[1], permutations=100, generator=seeded(3), chunk=CHUNK)
+    value = statistics.median(values)
+    measured = f"{value:.1e} (of {', '.join(f'{v:.1e}' for v in sorted(values))}; {benchmark.stats.stats.min:.1f} s each)"
     what = f"MMD^2 of {N:,} samples to p_0, {toy.name}, beta = {beta:g}"
     row(what, f"null band [{band.low:.1e}, {band.high:.1e}]", measured, value <= band.high)
 
