@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from cepkit.components import Components
 from cepkit.kernels import NoisyView, axis_tables
+from cepkit.posterior import Fields, compare_with_target, mean_energy
 from cepkit.process import x0_from_eps
 from cepkit.schedules import Schedule
 from cepkit.validation import as_float64, check_beta, check_number, check_points, check_time, check_time_shape
@@ -30,17 +30,6 @@ NodeRule = Callable[[float, float], Components]  # (blur, refinement) -> nodes
 
 _PAIRS_PER_CHUNK = {"cpu": 2**17}  # (row, component) pairs held at once: what stays in a core's cache
 _PAIRS_ON_ACCELERATOR = 2**24
-# posterior probabilities are kept down to about e^-75 (float32) and e^-690 (float64), so they can be reweighted by this much
-_SHARED_EXPONENT = {torch.float32: -40.0, torch.float64: -600.0}
-
-
-class Fields(NamedTuple):
-    """Everything a picture of guidance needs at the rows x_t, computed in one pass."""
-
-    log_q: Tensor
-    score: Tensor
-    energy_t: Tensor
-    guidance: Tensor
 
 
 class Mixture:
@@ -94,11 +83,6 @@ class Mixture:
     @property
     def dim(self) -> int:
         return self.components().dim
-
-    @property
-    def is_constant_energy(self) -> bool:
-        """Whether the energy is constant on every component, so that tilting changes the weights alone."""
-        return self.components(math.inf).quadratic == 0.0
 
     def components(self, blur: float = 0.0) -> Components:
         """The components fine enough for points blurred by `blur` (float64, in x_0 units)."""
@@ -170,27 +154,27 @@ class Mixture:
     def energy_t(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """The intermediate energy E_t(x_t) = -log E[exp(-beta E(x_0)) | x_t], shape (...). Theorem 3.1."""
         beta = check_beta(beta)
-        return self._sweep(x_t, t, schedule, lambda view: _compare(view, beta, fields=False)[0], beta=beta)
+        return self._sweep(x_t, t, schedule, lambda view: compare_with_target(view, beta, fields=False)[0], beta=beta)
 
     def guidance(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """-grad E_t(x_t), shape (..., D)."""
         beta = check_beta(beta)
-        return self._sweep(x_t, t, schedule, lambda view: _compare(view, beta).guidance, beta=beta)
+        return self._sweep(x_t, t, schedule, lambda view: compare_with_target(view, beta).guidance, beta=beta)
 
     def fields(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Fields:
         """log q_t, score, E_t and guidance together, sharing the work between the four."""
         beta = check_beta(beta)
-        return Fields(*self._sweep(x_t, t, schedule, lambda view: _compare(view, beta), beta=beta))
+        return Fields(*self._sweep(x_t, t, schedule, lambda view: compare_with_target(view, beta), beta=beta))
 
     def mean_energy_t(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """beta E[E(x_0) | x_t], shape (...): what regression on noisy points learns; never below E_t."""
         beta = check_beta(beta)
-        return self._sweep(x_t, t, schedule, lambda view: beta * _mean_energy(view)[0], beta=beta)
+        return self._sweep(x_t, t, schedule, lambda view: beta * mean_energy(view)[0], beta=beta)
 
     def mean_energy_guidance(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """-beta grad E[E(x_0) | x_t], shape (..., D)."""
         beta = check_beta(beta)
-        return self._sweep(x_t, t, schedule, lambda view: -beta * _mean_energy(view)[1], beta=beta)
+        return self._sweep(x_t, t, schedule, lambda view: -beta * mean_energy(view)[1], beta=beta)
 
     # -- the truth on clean points -------------------------------------------------------------------------------
 
@@ -245,7 +229,7 @@ class _CleanEnergy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x0: Tensor, mixture: Mixture) -> Tensor:
-        energy, gradient = mixture._on_clean(x0, _mean_energy)
+        energy, gradient = mixture._on_clean(x0, mean_energy)
         ctx.save_for_backward(x0, gradient)
         ctx.mixture = mixture
         return energy
@@ -254,7 +238,7 @@ class _CleanEnergy(torch.autograd.Function):
     def backward(ctx, upstream: Tensor) -> tuple[Tensor, None]:
         x0, gradient = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient is to be differentiated again: give it a graph
-            gradient = ctx.mixture._on_clean(x0, _mean_energy)[1]
+            gradient = ctx.mixture._on_clean(x0, mean_energy)[1]
         return upstream[..., None] * gradient, None
 
 
@@ -282,43 +266,3 @@ def _by_chunks(formula: Callable, x: Tensor, components: Components, *per_row: T
     if isinstance(parts[0], tuple):
         return tuple(torch.cat(column).reshape(batch + column[0].shape[1:]) for column in zip(*parts, strict=True))
     return torch.cat(parts).reshape(batch + parts[0].shape[1:])
-
-
-def _compare(view: NoisyView, beta: float, fields: bool = True) -> Fields | tuple[Tensor]:
-    """log q_t against the unnormalised tilted log p~_t, and the difference of their gradients."""
-    c = view.components
-    log_q, posterior = view.mix(c.log_weight)
-    if c.quadratic == 0.0:
-        energy_t, change = _reweigh(view, posterior, log_q, beta)
-        return Fields(log_q, view.pull(posterior), energy_t, view.pull(change)) if fields else (energy_t,)
-    target = c.tilt(beta)
-    tilted = NoisyView(target, view.x_t, view.alpha, view.sigma_squared)
-    log_p, tilted_posterior = tilted.mix(target.log_weight)
-    if not fields:
-        return (log_q - log_p,)
-    score = view.pull(posterior)
-    return Fields(log_q, score, log_q - log_p, tilted.pull(tilted_posterior) - score)
-
-
-def _reweigh(view: NoisyView, posterior: Tensor, log_q: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """E_t and the change of the posterior when each component is reweighted by exp(-beta energy_k)."""
-    energy = view.components.energy
-    lowest = energy.amin()
-    exponent = -beta * (energy - lowest)
-    if float(exponent.amin()) < _SHARED_EXPONENT[posterior.dtype]:
-        log_p, tilted_posterior = view.mix(view.components.log_weight - beta * energy)
-        return log_q - log_p, tilted_posterior - posterior
-    factor, rest = posterior @ exponent.exp(), posterior @ exponent.expm1()  # rest = factor - 1 without cancellation
-    log_factor = torch.where(rest > -0.5, rest.clamp_min(-0.5).log1p(), factor.log())
-    return beta * lowest - log_factor, posterior * (exponent.exp() / factor[:, None] - 1)
-
-
-def _mean_energy(view: NoisyView) -> tuple[Tensor, Tensor]:
-    """E[E(x_0) | x_t] and its gradient."""
-    posterior = view.mix(view.components.log_weight)[1]
-    energies, factor = view.component_energy()
-    mean = (posterior * energies).sum(-1)
-    gradient = view.pull(posterior * (energies - mean[:, None]))
-    if factor is not None:
-        gradient = gradient + view.pull_means(posterior * factor)
-    return mean, gradient

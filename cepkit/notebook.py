@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import sys
 from dataclasses import dataclass
@@ -109,8 +108,3 @@ def check(answer: object, truth: object, *, tolerance: float = 1e-3) -> Check:
 
 def _largest(value: Tensor) -> float:
     return float(value.abs().max()) if value.numel() else 0.0
-
-
-def thin(values: Tensor, count: int) -> Tensor:
-    """At most `count` rows, evenly picked, to keep a picture light."""
-    return values[:: max(1, math.ceil(len(values) / count))]

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from cepkit.denoisers import Denoiser, predict
+from cepkit.process import expand_time
 from cepkit.schedules import Schedule
 from cepkit.validation import check_name, check_number, check_points
 
@@ -102,9 +103,21 @@ def sampling_steps(
 
 
 def ddim_step(x_t: Tensor, x0_hat: Tensor, t: Tensor | float, s: Tensor | float, schedule: Schedule) -> Tensor:
-    """The deterministic step from x_t at time t to time s < t that keeps the denoised point and the predicted noise."""
-    h = (schedule.log_snr(s) - schedule.log_snr(t)) / 2
+    """The deterministic step from x_t at time t to time s < t that keeps the denoised point and the predicted noise.
+
+    Raises:
+        ValueError: a time outside [0, 1], or `s` not below `t`.
+    """
+    t, s, h = _step_size(x_t, t, s, schedule)
     return schedule.sigma(s) / schedule.sigma(t) * x_t - schedule.alpha(s) * torch.expm1(-h) * x0_hat
+
+
+def _step_size(x: Tensor, t: Tensor | float, s: Tensor | float, schedule: Schedule) -> tuple[Tensor, Tensor, Tensor]:
+    """t and s ready to multiply `x`, and h."""
+    t, s = expand_time(t, x), expand_time(s, x)
+    if x.device.type == "cpu" and not bool((s < t).all()):
+        raise ValueError(f"s: expected times below t, got s up to {float(s.max()):g} with t down to {float(t.min()):g}")
+    return t, s, (schedule.log_snr(s) - schedule.log_snr(t)) / 2
 
 
 def ancestral_step(
@@ -119,8 +132,11 @@ def ancestral_step(
     """A draw of x_s ~ q(x_s | x_t, x_0 = x0_hat), for s < t.
 
     Its mean is e^-h (sigma_s / sigma_t) x_t - alpha_s expm1(-2h) x0_hat and its variance -expm1(-2h) sigma_s^2.
+
+    Raises:
+        ValueError: a time outside [0, 1], or `s` not below `t`.
     """
-    h = (schedule.log_snr(s) - schedule.log_snr(t)) / 2
+    t, s, h = _step_size(x_t, t, s, schedule)
     fresh = -torch.expm1(-2 * h)
     sigma_s = schedule.sigma(s)
     noise = torch.randn(x_t.shape, generator=generator, dtype=x_t.dtype, device=x_t.device)

@@ -7,7 +7,6 @@ The two are written independently, so that Monte Carlo over the one checks the o
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from cepkit.components import Components
+from cepkit.csv_points import read_csv
 from cepkit.exact import Mixture
 from cepkit.quadrature import circle_nodes, interval_nodes, spacing, spiral_nodes
 from cepkit.validation import as_float64, check_name, check_number, check_points
@@ -270,7 +270,7 @@ def from_points(
                 f"energy: expected None with a CSV path, whose last column is the energy, got {type(energy).__name__}"
             )
         name = name or Path(x).stem
-        x, energy = _read_csv(Path(x))
+        x, energy = read_csv(Path(x))
     elif energy is None:
         raise ValueError("energy: expected one energy per point, got None")
     x = as_float64(x, "x")
@@ -296,34 +296,3 @@ def from_points(
         extent=extent or 1.0,
         centre=tuple(centre.tolist()),
     )
-
-
-def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if any(cell.strip() for cell in row)]
-    except (OSError, ValueError, csv.Error) as error:
-        raise ValueError(f"x: expected a readable CSV file, got {path} ({error})") from error
-    if rows and not any(_is_number(cell) for cell in rows[0][1]):
-        rows = rows[1:]
-    if not rows:
-        raise ValueError(f"x: expected rows of numbers in {path}, got an empty file")
-    width = len(rows[0][1])
-    if width < 2:
-        raise ValueError(f"x: expected at least two columns in {path} (coordinates, then the energy), got {width}")
-    for number, row in rows:
-        if len(row) != width:
-            raise ValueError(f"x: expected {width} columns on every line of {path}, got {len(row)} on line {number}")
-        for cell in row:
-            if not _is_number(cell):
-                raise ValueError(f"x: expected numbers in {path}, got {cell!r} on line {number}")
-    table = np.array([[float(cell) for cell in row] for _, row in rows])
-    return table[:, :-1], table[:, -1]
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from cepkit.notebook import check, setup, thin
+from cepkit.notebook import check, setup
 
 
 @pytest.mark.parametrize("blank", [None, ...])
@@ -69,8 +69,3 @@ def test_setup_asks_colab_to_show_widgets(monkeypatch):
 def test_setup_refuses_a_seed_that_is_none():
     with pytest.raises(ValueError, match="^seed: expected an integer"):
         setup(seed=-1)
-
-
-def test_thin_keeps_at_most_the_count_asked_for():
-    assert len(thin(torch.arange(1001), 100)) <= 100
-    assert torch.equal(thin(torch.arange(5), 100), torch.arange(5))

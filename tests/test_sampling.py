@@ -109,14 +109,13 @@ def test_a_ddim_step_keeps_the_denoised_point_and_the_noise(any_schedule):
 def test_an_ancestral_step_is_bayes_rule(any_schedule):
     """q(x_s | x_t, x_0) from the two Gaussians q(x_t | x_s) and q(x_s | x_0)."""
     (alpha_t, sigma_t), (alpha_s, sigma_s) = ((any_schedule.alpha(t), any_schedule.sigma(t)) for t in (0.7, 0.2))
-    from_s = alpha_t / alpha_s
-    precision = 1 / sigma_s**2 + from_s**2 / (sigma_t**2 - from_s**2 * sigma_s**2)
+    slope = alpha_t / alpha_s
+    added = sigma_t**2 - slope**2 * sigma_s**2
+    precision = 1 / sigma_s**2 + slope**2 / added
     x_t, x0 = torch.randn(2, 5, 2, generator=seeded(), dtype=torch.float64)
-    mean = (alpha_s * x0 / sigma_s**2 + from_s * x_t / (sigma_t**2 - from_s**2 * sigma_s**2)) / precision
-    noise = torch.randn(5, 2, generator=seeded(1), dtype=torch.float64)
-    torch.testing.assert_close(
-        ancestral_step(x_t, x0, 0.7, 0.2, any_schedule, generator=seeded(1)), mean + noise / precision.sqrt()
-    )
+    expected = (alpha_s * x0 / sigma_s**2 + slope * x_t / added) / precision
+    noise = torch.randn(5, 2, generator=seeded(1), dtype=torch.float64) / precision.sqrt()
+    torch.testing.assert_close(ancestral_step(x_t, x0, 0.7, 0.2, any_schedule, generator=seeded(1)), expected + noise)
 
 
 @pytest.mark.parametrize("step", [ddim_step, ancestral_step])
@@ -137,7 +136,7 @@ def test_a_step_down_to_the_data_is_the_denoised_point(step):
     torch.testing.assert_close(step(x_t, x0, 0.5, 0.0, LINEAR), x0)
 
 
-@pytest.mark.parametrize("s", [0.6, 0.5, torch.tensor([0.1, 0.6])])
+@pytest.mark.parametrize("s", [0.6, torch.tensor([0.1, 0.6])])
 @pytest.mark.parametrize("step", [ddim_step, ancestral_step])
 def test_a_step_goes_towards_the_data(step, s):
     x = torch.zeros(2, 2)
