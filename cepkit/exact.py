@@ -19,6 +19,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from cepkit.chunks import by_chunks
 from cepkit.components import Components
 from cepkit.kernels import NoisyView, axis_tables
 from cepkit.posterior import Fields, compare_with_target, mean_energy
@@ -27,9 +28,6 @@ from cepkit.schedules import Schedule
 from cepkit.validation import as_float64, check_beta, check_number, check_points, check_time, check_time_shape
 
 NodeRule = Callable[[float, float], Components]  # (blur, refinement) -> nodes
-
-_PAIRS_PER_CHUNK = {"cpu": 2**17}  # (row, component) pairs held at once: what stays in a core's cache
-_PAIRS_ON_ACCELERATOR = 2**24
 
 
 class Mixture:
@@ -201,7 +199,7 @@ class Mixture:
         one = torch.ones((), dtype=torch.float64)
         floor = (1e-12 if x0.dtype == torch.float64 else 1e-9) * one
         components = self.components().to(x0)
-        return _by_chunks(lambda x: formula(NoisyView(components, x, one, floor)), x0, components)
+        return by_chunks(lambda x: formula(NoisyView(components, x, one, floor)), x0, components)
 
     def _sweep(
         self, x_t: Tensor, t: Tensor | float, schedule: Schedule, formula: Callable, *, beta: float = 0.0
@@ -217,9 +215,9 @@ class Mixture:
         components = self.components(blur).to(x_t)
         if t.ndim:
             alpha, sigma_squared = (value.to(x_t).reshape(-1, 1) for value in (alpha, sigma_squared))
-            return _by_chunks(lambda x, a, s: formula(NoisyView(components, x, a, s)), x_t, components, alpha, sigma_squared)
+            return by_chunks(lambda x, a, s: formula(NoisyView(components, x, a, s)), x_t, components, alpha, sigma_squared)
         tables, *index = axis_tables(components, x_t.reshape(-1, self.dim), alpha, sigma_squared) or (None,)
-        return _by_chunks(
+        return by_chunks(
             lambda x, *row: formula(NoisyView(components, x, alpha, sigma_squared, tables, *row)), x_t, components, *index
         )
 
@@ -251,18 +249,3 @@ def _per_point(value: Tensor, x: Tensor, name: str) -> Tensor:
     if not bool(torch.isfinite(value).all()):
         raise ValueError(f"{name}: expected finite values, got {int((~torch.isfinite(value)).sum())} NaN or infinite")
     return value
-
-
-def _by_chunks(formula: Callable, x: Tensor, components: Components, *per_row: Tensor) -> Tensor | tuple[Tensor, ...]:
-    """Evaluate a row-wise formula in chunks whose (row, component) pairs fit in cache, and restore the shape."""
-    rows = x.reshape(-1, x.shape[-1])
-    cost = components.count * (1 if components.dim <= 16 else components.dim)
-    size = max(1, _PAIRS_PER_CHUNK.get(x.device.type, _PAIRS_ON_ACCELERATOR) // cost)
-    if rows.shape[0] <= size:
-        parts = [formula(rows, *per_row)]
-    else:
-        parts = [formula(*piece) for piece in zip(rows.split(size), *(value.split(size) for value in per_row), strict=True)]
-    batch = x.shape[:-1]
-    if isinstance(parts[0], tuple):
-        return tuple(torch.cat(column).reshape(batch + column[0].shape[1:]) for column in zip(*parts, strict=True))
-    return torch.cat(parts).reshape(batch + parts[0].shape[1:])

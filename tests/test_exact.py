@@ -18,7 +18,7 @@ from checks import (
 from clouds import Cloud, noisy_clouds
 from hypothesis import given
 
-import cepkit.exact
+import cepkit.chunks
 from cepkit.exact import Mixture
 from cepkit.process import convert
 from cepkit.schedules import VPLinear
@@ -291,7 +291,7 @@ def test_half_precision_is_refused_by_name(dtype):
 def test_the_size_of_a_chunk_changes_nothing(toy, t, monkeypatch):
     x = square_grid(25).reshape(-1, 2)
     plain = toy.truth.fields(x, t, 3.0, LINEAR)
-    monkeypatch.setitem(cepkit.exact._PAIRS_PER_CHUNK, "cpu", 60_000)
+    monkeypatch.setitem(cepkit.chunks.PAIRS_PER_CHUNK, "cpu", 60_000)
     torch.testing.assert_close(tuple(toy.truth.fields(x, t, 3.0, LINEAR)), tuple(plain), rtol=1e-12, atol=1e-12)
 
 

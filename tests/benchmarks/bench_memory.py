@@ -3,12 +3,15 @@
 import subprocess
 import sys
 
-SCRIPT = """
-import resource, sys, time, torch
+SCRIPT = r"""
+import pathlib, re, resource, sys, time, torch
 from cepkit.schedules import VPLinear
 from cepkit.toys import from_points
 
 def peak():
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():  # on Linux ru_maxrss starts at the parent's peak
+        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 torch.set_num_threads(1)
