@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cepkit.components import Components
 
-PAIRS_PER_CHUNK = {"cpu": 2**17}  # what stays in a core's cache
+PAIRS_PER_CHUNK = {"cpu": 2**16}  # what stays in a core's cache
 PAIRS_ON_ACCELERATOR = 2**24
 
 Result = Tensor | tuple[Tensor, ...]

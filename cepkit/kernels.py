@@ -157,7 +157,7 @@ class NoisyView:
         else:
             centres = (self.alpha if self.alpha.ndim == 0 else self.alpha[:, :, None]) * self.components.mean
             square = ((self.x_t[:, None] - centres) ** 2).sum(-1)
-        return square * (-0.5 / self.var) - 0.5 * dim * (2 * math.pi * self.var).log()
+        return torch.addcmul(-0.5 * dim * (2 * math.pi * self.var).log(), square, -0.5 / self.var)
 
     def mix(self, log_weight: Tensor) -> tuple[Tensor, Tensor]:
         """Log density of x_t (n,) under these weights, and the posterior probabilities (n, K)."""
@@ -165,14 +165,19 @@ class NoisyView:
         top = logits.detach().amax(-1, keepdim=True)
         # components far below the leading one count for nothing; as denormal numbers they would cost a factor of twenty
         floor = math.log(torch.finfo(logits.dtype).tiny) + 12
-        mass = threshold(logits.sub_(top).clamp_min_(floor).exp_(), 1.01 * math.exp(floor), 0.0)
+        mass = logits.sub_(top).clamp_min_(floor).exp_()
+        graph = mass.requires_grad  # without one, the same memory serves throughout
+        mass = threshold(mass, 1.01 * math.exp(floor), 0.0, inplace=not graph)
         total = mass.sum(-1, keepdim=True)
-        return (total.log() + top).squeeze(-1), mass / total
+        return (total.log() + top).squeeze(-1), mass / total if graph else mass.div_(total)
 
     def pull(self, probability: Tensor) -> Tensor:
         """sum_k probability_k grad log kernel_k, shape (n, D)."""
         if self._slopes is not None:
             return torch.stack([(probability * slope).sum(-1) for slope in self._slopes], -1)
+        if self.var.shape[-1] == 1:  # one width for all: divide the sums
+            total = probability.sum(-1, keepdim=True)
+            return (self.alpha * (probability @ self.components.mean) - self.x_t * total) / self.var
         scaled = probability / self.var
         return self.alpha * (scaled @ self.components.mean) - self.x_t * scaled.sum(-1, keepdim=True)
 

@@ -54,7 +54,8 @@ def _reweigh(view: NoisyView, posterior: Tensor, log_q: Tensor, beta: float) -> 
         return log_q - log_p, tilted_posterior - posterior
     factor, rest = posterior @ exponent.exp(), posterior @ exponent.expm1()  # rest = factor - 1 without cancellation
     log_factor = torch.where(rest > -0.5, rest.clamp_min(-0.5).log1p(), factor.log())
-    return beta * lowest - log_factor, posterior * (exponent.exp() / factor[:, None] - 1)
+    minus_one = factor.new_tensor(-1.0)
+    return beta * lowest - log_factor, posterior * torch.addcmul(minus_one, exponent.exp(), 1 / factor[:, None])
 
 
 def mean_energy(view: NoisyView) -> tuple[Tensor, Tensor]:
