@@ -37,13 +37,12 @@ class Row:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """The table of `compare`; prints as text and shows as HTML. `exact_samples` are draws from p_0 itself."""
+    """The table of `compare`; prints as text and shows as HTML."""
 
     toy: str
     beta: float
     times: tuple[float, ...]
     rows: tuple[Row, ...]
-    exact_samples: Tensor
 
     def row(self, name: str) -> Row:
         """The row of this estimator."""
@@ -128,7 +127,7 @@ def compare(
     floor = [measure("two exact sets", (), target.sample(n, generator=generator)[0]) for _ in range(FLOOR_SETS)]
     worst = {field: max(getattr(row, field) for row in floor) for field in ("mmd2", "sliced_wasserstein", "mode_error")}
     rows.append(replace(floor[0], **worst))
-    return Comparison(toy.name, beta, times, tuple(rows), exact)
+    return Comparison(toy.name, beta, times, tuple(rows))
 
 
 def _seeded(seed: int) -> torch.Generator:

@@ -17,7 +17,6 @@ from cepkit.schedules import Schedule
 from cepkit.validation import check_number, check_points
 
 Field = Callable[[Tensor, Tensor | float], Tensor]
-ERROR_TIMES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 def relative_error(estimate: Tensor, exact: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Pictures of densities, energies, fields and errors. Every function draws on the Axes it is given and returns it.
 
 One colour map per quantity throughout the course, all safe for the colour-blind: densities `cividis`, energies
-`viridis`, errors `magma`, signed differences `PuOr`. Estimators keep one colour each (`ESTIMATOR_COLOURS`).
+`viridis`, errors `magma`. Estimators keep one colour each (`ESTIMATOR_COLOURS`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cepkit.schedules import Schedule
 from cepkit.toys import Toy
 from cepkit.validation import check_number
 
-DENSITY_MAP, ENERGY_MAP, ERROR_MAP, DIFFERENCE_MAP = "cividis", "viridis", "magma", "PuOr"
+DENSITY_MAP, ENERGY_MAP, ERROR_MAP = "cividis", "viridis", "magma"
 ESTIMATOR_COLOURS = {
     "exact": "#000000",
     "mean energy": "#0072B2",
@@ -83,10 +83,15 @@ def heat(ax: Axes, toy: Toy, values: Tensor, *, cmap: str, title: str = "", colo
     return frame(ax, toy, title)
 
 
+def brightness(toy: Toy, mixture: Mixture, t: float, schedule: Schedule, side: int) -> Tensor:
+    """What a picture of a density shows, (side, side) in [0, 1]: its square root, scaled to its largest value."""
+    log_q = mixture.log_q(picture_points(toy, side), t, schedule)
+    return (log_q - log_q.max()).exp().sqrt()
+
+
 def density(ax: Axes, toy: Toy, mixture: Mixture, t: float, schedule: Schedule, *, title: str = "", side: int = 120) -> Axes:
     """The square root, so that faint parts show, of a noised density, the data's or a target's, scaled to its largest value."""
-    log_q = mixture.log_q(picture_points(toy, side), t, schedule)
-    return heat(ax, toy, (log_q - log_q.max()).exp().sqrt(), cmap=DENSITY_MAP, title=title, vmin=0.0, vmax=1.0)
+    return heat(ax, toy, brightness(toy, mixture, t, schedule, side), cmap=DENSITY_MAP, title=title, vmin=0.0, vmax=1.0)
 
 
 def visible(toy: Toy, t: float, schedule: Schedule, *, side: int = 90, depth: float = 12.0) -> Tensor:

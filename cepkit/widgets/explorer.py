@@ -100,9 +100,7 @@ class GuidanceExplorer(ipywidgets.VBox):
         estimators = toy_estimators(self.toy, beta, self.schedule)
         names = ["exact", self.estimator.value]
         guidances = {name: estimators.get(name) for name in names}
-        x = plots.picture_points(self.toy, _PICTURE)
-        log_p = self.toy.truth.tilt(beta).log_q(x, t, self.schedule)
-        heat = (log_p - log_p.max()).exp().sqrt()
+        heat = plots.brightness(self.toy, self.toy.truth.tilt(beta), t, self.schedule, _PICTURE)
         grid = plots.picture_points(self.toy, _ARROWS, extent=0.92 * self.toy.extent).reshape(-1, 2)
         fields = {n: self.scale.value * g(grid, t) if g else torch.zeros_like(grid) for n, g in guidances.items()}
         longest = max(float(field.norm(dim=-1).max()) for field in fields.values())
