@@ -56,9 +56,12 @@ def page(browser, lab_url, request):
     wait_for_kernel(page, lab_url)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.locator(".cepkit-canvas").first.wait_for(state="attached", timeout=60_000)
-    page.locator(".cepkit-canvas").first.scroll_into_view_if_needed()
-    page.locator(".cepkit-canvas canvas").first.wait_for(timeout=20_000)
+    page.locator(".cepkit-canvas").first.wait_for(state="attached", timeout=120_000)
+    for _ in range(90):  # while cells run, the notebook follows them and scrolls the canvas away
+        page.locator(".cepkit-canvas").first.evaluate("root => root.scrollIntoView()")
+        page.wait_for_timeout(1000)
+        if page.locator(".cepkit-canvas canvas").count() and frames(page):
+            break
     wait_for_new_frame(page, 0)
     page.theme = request.param
     yield page
