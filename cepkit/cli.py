@@ -1,4 +1,4 @@
-"""The command line: `cepkit doctor` and `cepkit demo`."""
+"""The command line: `cepkit doctor`, `cepkit demo`, `cepkit toy train` and `cepkit toy show`."""
 
 from __future__ import annotations
 
@@ -9,21 +9,49 @@ from pathlib import Path
 
 from cepkit import __version__
 
+_STOPPED = 130  # what a shell reports after Ctrl-C
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cepkit", description="Energy-guided diffusion, measured against the exact answer.")
     parser.add_argument("--version", action="version", version=f"cepkit {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("doctor", help="check this machine: what is there, what is missing, how to add it")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    doctor = commands.add_parser("doctor", help="check this machine: what is there, what is missing, how to add it")
+    doctor.set_defaults(run=_doctor)
     demo = commands.add_parser("demo", help="exact against approximate guidance: print the table, write a page with pictures")
     demo.add_argument("toy", nargs="?", default="8gaussians", help="a toy's name, or a CSV file whose last column is the energy")
     demo.add_argument("--beta", type=float, default=3.0, help="inverse temperature (default 3)")
     demo.add_argument("--out", type=Path, default=Path("build/demo"), help="folder of the page (default build/demo)")
     demo.add_argument("--samples", type=int, default=2000, help="samples per estimator (default 2000)")
+    demo.set_defaults(run=_demo)
+    toy = commands.add_parser("toy", help="train a denoiser and an energy net on a toy or your own points, and look at them")
+    _toy_parser(toy.add_subparsers(required=True, metavar="COMMAND"))
     return parser
 
 
-def _doctor() -> int:
+def _toy_parser(commands: argparse._SubParsersAction) -> None:
+    train = commands.add_parser("train", help="train by contrastive energy prediction, into a folder")
+    train.add_argument("toy", nargs="?", help="a toy's name, or a CSV file whose last column is the energy")
+    train.add_argument("--out", type=Path, required=True, help="folder of the run")
+    train.add_argument("--resume", action="store_true", help="go on with the run in that folder; its settings stay")
+    settings = train.add_argument_group("settings of a new run")
+    settings.add_argument("--beta", type=float, help="inverse temperature (default 3)")
+    settings.add_argument("--steps", type=int, help="optimiser steps (default 3000)")
+    settings.add_argument("--seed", type=int, help="of weights and random draws (default 0)")
+    settings.add_argument("--objective", help="CEP (default), MSE or exp-MSE")
+    settings.add_argument("--labels", help="of CEP: unnormalized (default) or normalized")
+    settings.add_argument("--contrasts", type=int, help="K, points that share one noise level (default 128)")
+    settings.add_argument("--points", type=int, help="how many points to draw from the toy (default 1000000)")
+    settings.add_argument("--std", type=float, help="blur of the points of a CSV file (default 0)")
+    settings.add_argument("--standardize", action="store_true", default=None, help="scale the points of a CSV file")
+    train.set_defaults(run=_train)
+    show = commands.add_parser("show", help="a run beside the truth: print the table of errors, write figure.png")
+    show.add_argument("folder", type=Path, help="folder of the run")
+    show.add_argument("--samples", type=int, default=2000, help="samples per estimator (default 2000)")
+    show.set_defaults(run=_show)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
     from cepkit.doctor import examine
 
     findings = examine()
@@ -46,11 +74,62 @@ def _demo(arguments: argparse.Namespace) -> int:
     return 0
 
 
+_TRAINING = ("beta", "steps", "seed", "objective", "labels", "contrasts")
+_DATA = {"toy": "name", "points": "n", "std": "std", "standardize": "standardize"}
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from cepkit.training import DataSource, TrainingConfig, resume_run, start_run
+
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    if arguments.resume:
+        told = [name for name in (*_DATA, *_TRAINING) if name in given]
+        if told:
+            raise ValueError(f"--resume: the run keeps its own settings; leave out {', '.join(told)}")
+        run = resume_run(arguments.out)
+    elif arguments.toy is None:
+        raise ValueError("toy: expected a toy's name or a CSV file, or --resume")
+    else:
+        config = TrainingConfig(**{name: given[name] for name in _TRAINING if name in given})
+        run = start_run(arguments.out, config, DataSource(**{key: given[name] for name, key in _DATA.items() if name in given}))
+    return _follow(run, arguments.out)
+
+
+def _follow(run, folder: Path) -> int:
+    """Train, with a line at each save."""
+    import time
+
+    training, start, first = run.training, time.perf_counter(), run.training.index
+    try:
+        for step in run:
+            if step.index % run.save_every == 0 or run.finished:
+                left = (time.perf_counter() - start) / (step.index - first) * (training.config.steps - step.index)
+                losses = {"denoising": step.denoiser_loss, training.config.objective: step.energy_loss}
+                shown = "  ".join(f"{name} {float(loss):.4f}" for name, loss in losses.items() if loss is not None)
+                print(f"step {step.index} of {training.config.steps}  loss: {shown}  {left:.0f} s left", flush=True)
+    except KeyboardInterrupt:
+        run.save()
+        print(f"Stopped at step {training.index}; go on with: cepkit toy train --resume --out {folder}", file=sys.stderr)
+        return _STOPPED
+    print(f"Done in {time.perf_counter() - start:.0f} s. See it with: cepkit toy show {folder}")
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from cepkit.training.show import show_run
+
+    headline, table, path = show_run(arguments.folder, n=arguments.samples)
+    print(headline, table, sep="\n\n")
+    if path is not None:
+        print(f"\nPicture: {path}")
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2 for a user's mistake)."""
     arguments = _parser().parse_args(argv)
     try:
-        return _doctor() if arguments.command == "doctor" else _demo(arguments)
+        return arguments.run(arguments)
     except (ValueError, OSError) as error:
         print(f"cepkit: {error}", file=sys.stderr)
         return 2

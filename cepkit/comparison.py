@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from cepkit.denoisers import ExactDenoiser
+from cepkit.denoisers import Denoiser, ExactDenoiser
 from cepkit.guidance import Guidance, Guided, ZeroGuidance, toy_estimators
 from cepkit.metrics import guidance_error, kernel_bandwidths, mmd2, mode_masses, sliced_wasserstein, total_variation
 from cepkit.sampling import sample
@@ -82,6 +82,7 @@ def compare(
     schedule: Schedule,
     *,
     estimators: Mapping[str, Guidance] | None = None,
+    denoiser: Denoiser | None = None,
     times: Iterable[float] = TABLE_TIMES,
     n: int = 2000,
     steps: int = 25,
@@ -94,6 +95,7 @@ def compare(
 
     Args:
         estimators: by name; all of `toy_estimators` when absent.
+        denoiser: what every row samples with; the exact one when absent.
     """
     n = check_number(n, name="n", low=2, integer=True)
     times = tuple(check_number(t, name="times", low=1e-6, high=1.0) for t in times)
@@ -116,7 +118,7 @@ def compare(
         )
 
     rows = []
-    denoiser = ExactDenoiser(toy.truth, schedule)
+    denoiser = ExactDenoiser(toy.truth, schedule) if denoiser is None else denoiser
     for name, guidance in chosen.items():
         errors = tuple(
             float(guidance_error(guidance, toy.truth, t, beta, schedule, n=max(n, _FIELD_POINTS), generator=_seeded(seed)))

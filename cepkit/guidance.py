@@ -7,6 +7,7 @@ estimate and ``g(x_t, t)`` is minus its gradient, of the shape of x_t.
     mean energy   beta E[E(x_0) | x_t], what regression learns (Diffuser, Janner et al. 2022); never below exact (Jensen)
     DPS           beta E(x0_hat(x_t)) (Chung et al. 2023)
     LGD-MC        -log mean_j exp(-beta E(x0_hat + r_t z_j)) (Song et al. 2023)
+    learned       an energy net, trained by contrastive energy prediction or otherwise (`cepkit.training`)
 
 `Guided(denoiser, guidance, scale)` is again a denoiser. The scale multiplies -grad E_t; only scale 1 samples the target.
 """
@@ -23,12 +24,13 @@ from torch import Tensor
 
 from cepkit.denoisers import Denoiser, ExactDenoiser, predict
 from cepkit.exact import Mixture
-from cepkit.process import convert, expand_time
+from cepkit.process import convert, expand_time, perturb
 from cepkit.schedules import Schedule
 from cepkit.toys import Toy
-from cepkit.validation import check_beta, check_number
+from cepkit.validation import check_beta, check_number, check_points
 
 EnergyFunction = Callable[[Tensor], Tensor]
+EnergyNet = Callable[[Tensor, Tensor | float], Tensor]
 
 
 class Guidance(ABC):
@@ -109,7 +111,8 @@ class DPSGuidance(Guidance):
         check_beta(self.beta)
 
     def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        return self.beta * _energy_of(self.energy_function, predict(self.denoiser, "x0", x_t, t))
+        x0 = predict(self.denoiser, "x0", x_t, t)
+        return self.beta * _one_per_point(self.energy_function(x0), x0, "energy_function")
 
 
 @dataclass(frozen=True)
@@ -141,15 +144,82 @@ class LGDGuidance(Guidance):
         generator = torch.Generator().manual_seed(self.seed)
         cloud = torch.randn((self.samples,) + (1,) * (x_t.ndim - 1) + x_t.shape[-1:], generator=generator, dtype=torch.float64)
         x0 = predict(self.denoiser, "x0", x_t, t) + radius * cloud.to(x_t)
-        return math.log(self.samples) - torch.logsumexp(-self.beta * _energy_of(self.energy_function, x0), 0)
+        energy = _one_per_point(self.energy_function(x0), x0, "energy_function")
+        return math.log(self.samples) - torch.logsumexp(-self.beta * energy, 0)
 
 
-def _energy_of(function: EnergyFunction, x0: Tensor) -> Tensor:
-    energy = function(x0)
-    if not isinstance(energy, Tensor) or energy.shape != x0.shape[:-1]:
+def _one_per_point(energy: Tensor, x: Tensor, name: str) -> Tensor:
+    if not isinstance(energy, Tensor) or energy.shape != x.shape[:-1]:
         got = tuple(energy.shape) if isinstance(energy, Tensor) else type(energy).__name__
-        raise ValueError(f"energy_function: expected one energy per point, shape {tuple(x0.shape[:-1])}, got {got}")
+        raise ValueError(f"{name}: expected one energy per point, shape {tuple(x.shape[:-1])}, got {got}")
     return energy
+
+
+@dataclass(frozen=True)
+class LearnedGuidance(Guidance):
+    """The guidance of an energy net f(x_t, t), by one backward pass through it for a whole batch.
+
+    Trained by contrastive energy prediction (Lu et al. 2023, section 4.1) the net is E_t up to a constant C(t), so its energies
+    at two times share no zero; its gradient is not affected.
+
+    Args:
+        energy_net: (x_t (..., D), t) -> (...), such as `cepkit.networks.MLPEnergy`.
+        schedule: the one it was trained with.
+    """
+
+    energy_net: EnergyNet
+    schedule: Schedule
+
+    def __post_init__(self) -> None:
+        if not callable(self.energy_net):
+            raise ValueError(f"energy_net: expected a callable (x_t, t) -> energy, got {type(self.energy_net).__name__}")
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return _one_per_point(self.energy_net(x_t, t), x_t, "energy_net")
+
+
+@dataclass(frozen=True)
+class NormalizedGuidance(Guidance):
+    """A learned guidance whose energies at different times share one zero, the exact one's; its field is unchanged.
+
+    Averaging E_t over the data gives E_{q_t}[exp(-E_t)] = E[exp(-beta E)], the same number at every t. That fixes the constant
+    C(t) which contrastive training leaves free; no truth is needed, only data.
+
+    Args:
+        guidance: any guidance, right up to a constant for each t.
+        x: clean points (n, D), a few thousand.
+        energy_of_x: their energies (n,).
+        seed: of the noise that takes x to x_t, the same at every call.
+    """
+
+    guidance: Guidance
+    x: Tensor
+    energy_of_x: Tensor
+    beta: float
+    schedule: Schedule
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+        check_points(self.x, None, name="x")
+        _one_per_point(self.energy_of_x, self.x, "energy_of_x")
+
+    def constant(self, t: Tensor | float) -> Tensor:
+        """What is added at time t, a scalar: log E_{q_t}[exp(-f)] - log E[exp(-beta E)]."""
+        generator = torch.Generator(self.x.device).manual_seed(self.seed)
+        x_t = perturb(self.x, t, self.schedule, generator=generator).x_t
+        with torch.no_grad():
+            log_weight = torch.stack([-self.guidance.energy(x_t, t), -self.beta * self.energy_of_x])
+        noisy, clean = torch.logsumexp(log_weight, -1)
+        return noisy - clean
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        if isinstance(t, Tensor) and t.ndim:
+            raise ValueError(f"t: expected one time for all points, got shape {tuple(t.shape)}")
+        return self.guidance.energy(x_t, t) + self.constant(t)
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return self.guidance(x_t, t)
 
 
 @dataclass(frozen=True)

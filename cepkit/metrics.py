@@ -5,7 +5,7 @@ Points have shape (n, D); results are 0-dim tensors unless said otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -17,6 +17,7 @@ from cepkit.schedules import Schedule
 from cepkit.validation import check_number, check_points
 
 Field = Callable[[Tensor, Tensor | float], Tensor]
+PROBE_TIMES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 def relative_error(estimate: Tensor, exact: Tensor) -> Tensor:
@@ -24,6 +25,42 @@ def relative_error(estimate: Tensor, exact: Tensor) -> Tensor:
     if estimate.shape != exact.shape:
         raise ValueError(f"estimate: expected the shape of the exact field {tuple(exact.shape)}, got {tuple(estimate.shape)}")
     return ((estimate - exact).square().sum() / exact.square().sum()).sqrt()
+
+
+class ErrorProbe:
+    """Relative errors of guidance fields along t, always at the same points x_t drawn from the exact p_t.
+
+    The exact guidance is computed once, so that a network can be measured again and again while it trains.
+
+    Args:
+        times: where to measure, in (0, 1].
+        n: points for each time. At small t the error sits at few points: differences between probes of a few thousand points
+            are partly chance there, differences on one probe are not.
+    """
+
+    def __init__(
+        self,
+        truth: Mixture,
+        beta: float,
+        schedule: Schedule,
+        *,
+        times: Iterable[float] = PROBE_TIMES,
+        n: int = 4096,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.times = tuple(check_number(t, name="times", low=1e-6, high=1.0) for t in times)
+        n, target = check_number(n, name="n", low=1, integer=True), truth.tilt(beta)
+        self._points = []
+        for t in self.times:
+            x0, _ = target.sample(n, generator=generator, dtype=dtype)
+            self._points.append(perturb(x0, t, schedule, generator=generator).x_t)
+        self._exact = [truth.guidance(x_t, t, beta, schedule) for x_t, t in zip(self._points, self.times, strict=True)]
+
+    def __call__(self, field: Field) -> Tensor:
+        """The error of a field (x_t, t) -> guidance at each time, shape (number of times,)."""
+        pairs = zip(self._points, self.times, self._exact, strict=True)
+        return torch.stack([relative_error(field(x_t, t).detach(), exact) for x_t, t, exact in pairs])
 
 
 def guidance_error(
@@ -37,14 +74,8 @@ def guidance_error(
     generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Relative error of a guidance field at time t, averaged over x_t drawn from the exact p_t.
-
-    Args:
-        field: (x_t, t) -> guidance, e.g. a `Guidance`.
-    """
-    x0, _ = truth.tilt(beta).sample(check_number(n, name="n", low=1, integer=True), generator=generator, dtype=dtype)
-    x_t = perturb(x0, t, schedule, generator=generator).x_t
-    return relative_error(field(x_t, t), truth.guidance(x_t, t, beta, schedule))
+    """Relative error of a guidance field at time t, averaged over x_t drawn from the exact p_t; see `ErrorProbe`."""
+    return ErrorProbe(truth, beta, schedule, times=(t,), n=n, generator=generator, dtype=dtype)(field)[0]
 
 
 def _two_sets(x: Tensor, y: Tensor) -> None:

@@ -28,6 +28,8 @@ ESTIMATOR_COLOURS = {
     "LGD-MC": "#CC79A7",
     "no guidance": "#999999",
     "CEP": "#009E73",
+    "CEP, normalized labels": "#56B4E9",
+    "MSE": "#0072B2",
     "exp-MSE": "#E69F00",
 }
 _POINT_COLOUR = "#D55E00"

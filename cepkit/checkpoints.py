@@ -1,0 +1,86 @@
+"""Files that are whole or absent: written beside their place, flushed to disk, then renamed over it.
+
+Tensors are stored as safetensors, which holds numbers and text only: nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`; when that fails, or the process dies on the way, what was there stays.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full; the message names the file.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        try:
+            partial.unlink(missing_ok=True)
+        except OSError:
+            pass  # the folder itself cannot be written; the first error says more
+        raise OSError(error.errno, f"could not write {path} ({error.strerror}); what was saved before is intact") from error
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors and a few words about them to one safetensors file, atomically.
+
+    Raises:
+        OSError: as `write_atomically`.
+    """
+    whole = {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}
+    write_atomically(path, safetensors.torch.save(whole, dict(metadata)))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and metadata of a safetensors file.
+
+    Raises:
+        ValueError: no such file, or one that is truncated or of another kind.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a safetensors file, found none")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: expected a whole safetensors file, but it does not read ({error})") from error
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load a state dict from a file into a module of the same architecture.
+
+    Raises:
+        ValueError: a tensor is missing, unknown or of another shape; the message names it.
+    """
+    wanted = module.state_dict()
+    check_same_tensors(tensors, wanted, path)
+    module.load_state_dict(dict(tensors))
+
+
+def check_same_tensors(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that differ from `wanted` in a name, a shape or a dtype, naming the first."""
+    for name in sorted(wanted.keys() | tensors.keys()):
+        if name not in tensors:
+            raise ValueError(f"{path}: expected the tensor {name} of this architecture, which it lacks")
+        if name not in wanted:
+            raise ValueError(f"{path}: holds the tensor {name}, which this architecture does not have")
+        got, want = tensors[name], wanted[name]
+        if got.shape != want.shape or got.dtype != want.dtype:
+            raise ValueError(
+                f"{path}: expected {name} of shape {tuple(want.shape)} and {want.dtype}, "
+                f"got {tuple(got.shape)} and {got.dtype}: a checkpoint of another architecture"
+            )

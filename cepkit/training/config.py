@@ -1,0 +1,112 @@
+"""What decides a training run: one frozen configuration, written to and read from JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+from cepkit.losses import LABELS
+from cepkit.schedules import Schedule, VPCosine, VPLinear
+from cepkit.validation import check_beta, check_name, check_number
+
+OBJECTIVES = ("CEP", "MSE", "exp-MSE")
+PARTS = ("denoiser", "energy")
+_SCHEDULES = {kind.__name__: kind for kind in (VPLinear, VPCosine)}
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of a run; the same settings, data and machine give the same weights to the bit.
+
+    Attributes:
+        beta: inverse temperature of the target p_0 ∝ q_0 exp(-beta E).
+        steps: optimiser steps of each network.
+        seed: of the initial weights and of every random draw.
+        parts: which networks to train, "denoiser" and "energy".
+        objective: what the energy net is trained on: "CEP", "MSE" (the mean energy) or "exp-MSE".
+        labels: of CEP, "unnormalized" or "normalized".
+        pooled: average each label over its group, see `cepkit.losses.pooled_energy`.
+        groups, contrasts: each energy step draws `groups` times t, and `contrasts` (K) points for each.
+        denoiser_groups, denoiser_samples: the same for the denoiser.
+        learning_rate: the highest; it rises over `warmup` steps and falls to 0 along a cosine.
+        ema: decay of the moving average of the weights that is kept.
+        t_min: t runs over [t_min, 1], as t_min + (1 - t_min) u^2 with u uniform and stratified: more often near the data.
+        width, layers, waves: of both networks (`cepkit.networks`).
+        gaussian_guess: let the energy net start from a `GaussianGuess`; never used for the mean energy, whose limit differs.
+        schedule: the noise schedule.
+    """
+
+    beta: float = 3.0
+    steps: int = 3000
+    seed: int = 0
+    parts: tuple[str, ...] = PARTS
+    objective: str = "CEP"
+    labels: str = "unnormalized"
+    pooled: bool = True
+    groups: int = 16
+    contrasts: int = 128
+    denoiser_groups: int = 32
+    denoiser_samples: int = 32
+    learning_rate: float = 1e-2
+    warmup: int = 50
+    ema: float = 0.99
+    t_min: float = 1e-3
+    width: int = 64
+    layers: int = 3
+    waves: int = 16
+    gaussian_guess: bool = True
+    schedule: Schedule = VPLinear()
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+        for name, low in {"steps": 1, "seed": 0, "groups": 1, "contrasts": 2, "denoiser_groups": 1, "denoiser_samples": 1}.items():
+            check_number(getattr(self, name), name=name, low=low, integer=True)
+        for name, low in {"warmup": 0, "width": 1, "layers": 1, "waves": 0}.items():
+            check_number(getattr(self, name), name=name, low=low, integer=True)
+        check_number(self.learning_rate, name="learning_rate", low=1e-12, high=10.0)
+        check_number(self.ema, name="ema", low=0.0, high=0.999999)
+        check_number(self.t_min, name="t_min", low=1e-6, high=0.5)
+        check_name(self.objective, OBJECTIVES, name="objective")
+        check_name(self.labels, LABELS, name="labels")
+        if isinstance(self.parts, str) or not self.parts or len(set(self.parts)) != len(self.parts):
+            raise ValueError(f"parts: expected some of {PARTS}, each once, got {self.parts!r}")
+        object.__setattr__(self, "parts", tuple(check_name(part, PARTS, name="parts") for part in self.parts))
+        for name in ("pooled", "gaussian_guess"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name}: expected True or False, got {getattr(self, name)!r}")
+        if type(self.schedule) not in _SCHEDULES.values():
+            raise ValueError(f"schedule: expected one of {', '.join(_SCHEDULES)}, got {self.schedule!r}")
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        schedule = {"name": type(self.schedule).__name__, **asdict(self.schedule)}
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"schedule": schedule, "parts": list(self.parts)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> TrainingConfig:
+        """The configuration that `to_dict` described; missing keys take their defaults.
+
+        Raises:
+            ValueError: an unknown key, by name, or a value out of range.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError(f"config: expected a mapping of settings, got {type(values).__name__}")
+        known = [field.name for field in fields(cls)]
+        for key in values:
+            check_name(key, known, name="config key")
+        values = dict(values)
+        if "schedule" in values:
+            values["schedule"] = _schedule(values["schedule"])
+        if isinstance(values.get("parts"), list):
+            values["parts"] = tuple(values["parts"])
+        return cls(**values)
+
+
+def _schedule(values: object) -> Schedule:
+    if not isinstance(values, Mapping) or "name" not in values:
+        raise ValueError(f"schedule: expected a mapping with a name, got {values!r}")
+    kind = _SCHEDULES[check_name(values["name"], _SCHEDULES, name="schedule name")]
+    settings = {key: value for key, value in values.items() if key != "name"}
+    for key in settings:
+        check_name(key, [field.name for field in fields(kind)], name="schedule key")
+    return kind(**settings)
