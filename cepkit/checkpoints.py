@@ -55,7 +55,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ValueError(f"{path}: expected a safetensors file, found none")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
     except (safetensors.SafetensorError, OSError) as error:
         raise ValueError(f"{path}: expected a whole safetensors file, but it does not read ({error})") from error
 

@@ -36,7 +36,7 @@ def _toy_parser(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--resume", action="store_true", help="go on with the run in that folder; its settings stay")
     settings = train.add_argument_group("settings of a new run")
     settings.add_argument("--beta", type=float, help="inverse temperature (default 3)")
-    settings.add_argument("--steps", type=int, help="optimiser steps (default 3000)")
+    settings.add_argument("--steps", type=int, help="optimiser steps (default 2500)")
     settings.add_argument("--seed", type=int, help="of weights and random draws (default 0)")
     settings.add_argument("--objective", help="CEP (default), MSE or exp-MSE")
     settings.add_argument("--labels", help="of CEP: unnormalized (default) or normalized")

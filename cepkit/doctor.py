@@ -9,7 +9,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 
-_BASE = ("torch", "numpy", "scipy", "matplotlib")
+_BASE = ("torch", "numpy", "scipy", "matplotlib", "safetensors", "tensorboardX")
 _NOTEBOOKS = ("jupyterlab", "ipywidgets", "anywidget", "seaborn")
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

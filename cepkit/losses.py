@@ -31,9 +31,7 @@ LABELS = ("unnormalized", "normalized")
 Info = dict[str, Tensor]
 
 
-def denoising_loss(
-    denoiser: Denoiser, noised: Perturbed, t: Tensor | float, *, target: str = "v"
-) -> tuple[Tensor, Info]:
+def denoising_loss(denoiser: Denoiser, noised: Perturbed, t: Tensor | float, *, target: str = "v") -> tuple[Tensor, Info]:
     """Denoising score matching (Vincent 2011): mean squared error of the denoiser's prediction, restated as `target`.
 
     The target decides how noise levels weigh: "eps" favours fine detail, "x0" coarse shape, "v" lies between.

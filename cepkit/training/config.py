@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 
 from cepkit.losses import LABELS
 from cepkit.schedules import Schedule, VPCosine, VPLinear
@@ -11,6 +11,10 @@ from cepkit.validation import check_beta, check_name, check_number
 
 OBJECTIVES = ("CEP", "MSE", "exp-MSE")
 PARTS = ("denoiser", "energy")
+_WHOLE_NUMBERS = {
+    "steps": 1, "seed": 0, "groups": 1, "contrasts": 2, "denoiser_groups": 1, "denoiser_samples": 1,
+    "warmup": 0, "width": 1, "layers": 1, "waves": 0,
+}  # fmt: skip
 _SCHEDULES = {kind.__name__: kind for kind in (VPLinear, VPCosine)}
 
 
@@ -37,7 +41,7 @@ class TrainingConfig:
     """
 
     beta: float = 3.0
-    steps: int = 3000
+    steps: int = 2500
     seed: int = 0
     parts: tuple[str, ...] = PARTS
     objective: str = "CEP"
@@ -55,13 +59,11 @@ class TrainingConfig:
     layers: int = 3
     waves: int = 16
     gaussian_guess: bool = True
-    schedule: Schedule = VPLinear()
+    schedule: Schedule = field(default_factory=VPLinear)
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
-        for name, low in {"steps": 1, "seed": 0, "groups": 1, "contrasts": 2, "denoiser_groups": 1, "denoiser_samples": 1}.items():
-            check_number(getattr(self, name), name=name, low=low, integer=True)
-        for name, low in {"warmup": 0, "width": 1, "layers": 1, "waves": 0}.items():
+        for name, low in _WHOLE_NUMBERS.items():
             check_number(getattr(self, name), name=name, low=low, integer=True)
         check_number(self.learning_rate, name="learning_rate", low=1e-12, high=10.0)
         check_number(self.ema, name="ema", low=0.0, high=0.999999)
@@ -80,7 +82,8 @@ class TrainingConfig:
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         schedule = {"name": type(self.schedule).__name__, **asdict(self.schedule)}
-        return {field.name: getattr(self, field.name) for field in fields(self)} | {"schedule": schedule, "parts": list(self.parts)}
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return values | {"schedule": schedule, "parts": list(self.parts)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> TrainingConfig:
@@ -91,7 +94,7 @@ class TrainingConfig:
         """
         if not isinstance(values, Mapping):
             raise ValueError(f"config: expected a mapping of settings, got {type(values).__name__}")
-        known = [field.name for field in fields(cls)]
+        known = [entry.name for entry in fields(cls)]
         for key in values:
             check_name(key, known, name="config key")
         values = dict(values)
@@ -108,5 +111,5 @@ def _schedule(values: object) -> Schedule:
     kind = _SCHEDULES[check_name(values["name"], _SCHEDULES, name="schedule name")]
     settings = {key: value for key, value in values.items() if key != "name"}
     for key in settings:
-        check_name(key, [field.name for field in fields(kind)], name="schedule key")
+        check_name(key, [entry.name for entry in fields(kind)], name="schedule key")
     return kind(**settings)

@@ -1,8 +1,8 @@
 """The training loop: an iterable of named steps that can be watched, stopped, saved and taken up again.
 
-    training = Training(x, energy, TrainingConfig(beta=3.0))
-    losses = [step.energy_loss for step in training]
-    training.guidance, training.denoiser          # at any moment, from the moving average of the weights
+training = Training(x, energy, TrainingConfig(beta=3.0))
+losses = [step.energy_loss for step in training]
+training.guidance, training.denoiser          # at any moment, from the moving average of the weights
 """
 
 from __future__ import annotations

@@ -164,7 +164,9 @@ def resume_run(folder: str | Path, data: tuple[Tensor, Tensor] | None = None) ->
     source, (x, energy) = _open(data if written["data"] is None else DataSource.from_dict(written["data"]))
     training = Training(x, energy, config)
     if fingerprint(x, energy) != written["sha256"]:
-        raise ValueError(f"{folder}: expected the data the run was started with (SHA-256 {written['sha256'][:12]}...), got others")
+        raise ValueError(
+            f"{folder}: expected the data the run was started with (SHA-256 {written['sha256'][:12]}...), got others"
+        )
     tensors, metadata = load_tensors(folder / _STATE)
     check_same_tensors(tensors, training.tensors(), folder / _STATE)
     training.load_tensors(tensors, _step_of(metadata, config, folder / _STATE))

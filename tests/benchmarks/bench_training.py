@@ -1,0 +1,118 @@
+"""Training at default settings: guidance error against seconds, along t and by toy; what the samples are worth; speed of sampling.
+
+Writes the whole curves to build/error_against_seconds.csv: toy, beta, seed, step, seconds, one column for each t, mean.
+"""
+
+import csv
+import time
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from checks import seeded, toy_named
+
+from cepkit.guidance import Guided
+from cepkit.metrics import PROBE_TIMES, ErrorProbe, mmd2, mmd2_null_band, mode_masses, total_variation
+from cepkit.sampling import sample
+from cepkit.schedules import VPLinear
+from cepkit.toys import TOYS
+from cepkit.training import DataSource, Training, TrainingConfig
+
+SEEDS = (0, 1, 2)
+CURVE_STEPS = (100, 200, 400, 700, 1000, 1500, 2000, 2500)
+CURVES = Path(__file__).parents[2] / "build" / "error_against_seconds.csv"
+
+
+@cache
+def probe(name, beta=3.0):
+    """Many points where they are cheap: at t = 0.05 the error of 8gaussians sits at a few of them."""
+    n = 200_000 if name in ("8gaussians", "checkerboard") else 20_000
+    return ErrorProbe(toy_named(name).truth, beta, VPLinear(), n=n, generator=seeded(100))
+
+
+@cache
+def trained(name, beta=3.0, seed=0, parts=("denoiser", "energy")):
+    """(training, seconds, curve): the curve's rows are (step, seconds, errors along t); measuring is not counted."""
+    start = time.perf_counter()
+    training = Training(*DataSource(name).draw(), TrainingConfig(beta=beta, seed=seed, parts=parts))
+    curve, measuring = [], 0.0
+    for step in training:
+        if step.index in CURVE_STEPS:
+            before = time.perf_counter()
+            curve.append((step.index, before - start - measuring, probe(name, beta)(training.guidance).tolist()))
+            measuring += time.perf_counter() - before
+    seconds = time.perf_counter() - start - measuring
+    write_curve(name, beta, seed, curve)
+    return training, seconds, curve
+
+
+def write_curve(name, beta, seed, curve):
+    CURVES.parent.mkdir(exist_ok=True)
+    new = not CURVES.exists()
+    with CURVES.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(["toy", "beta", "seed", "step", "seconds", *(f"t={t:g}" for t in PROBE_TIMES), "mean"])
+        for step, seconds, errors in curve:
+            values = [f"{error:.4f}" for error in (*errors, sum(errors) / len(errors))]
+            writer.writerow([name, beta, seed, step, f"{seconds:.1f}", *values])
+    print(f"\n{name}, beta = {beta:g}, seed {seed}: mean error after seconds  ", end="")
+    print("  ".join(f"{sum(e) / len(e):.3f} ({s:.0f} s)" for _, s, e in curve))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fresh_curves():
+    CURVES.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_seconds(row, name):
+    seconds = [trained(name, seed=seed)[1] for seed in SEEDS]
+    row(f"training both networks, {name}, beta = 3", "60 s", " ".join(f"{s:.0f}" for s in seconds) + " s", max(seconds) <= 60)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_guidance_error(row, name):
+    """Each t apart; 8gaussians and moons have bars of their own."""
+    means = []
+    for seed in SEEDS:
+        errors = trained(name, seed=seed)[2][-1][2]
+        means.append(sum(errors) / len(errors))
+        along = ", ".join(f"{error:.3f}" for error in errors)
+        what = f"guidance error, {name}, seed {seed}, t = {', '.join(f'{t:g}' for t in PROBE_TIMES)}"
+        bar = 0.10 if name in ("8gaussians", "moons") else None
+        row(what, "mean 0.10" if bar else "in the mean below", f"{along}; mean {means[-1]:.3f}", bar is None or means[-1] <= bar)
+
+
+def test_guidance_error_over_the_toys(row):
+    for seed in SEEDS:
+        means = [torch.tensor(trained(name, seed=seed)[2][-1][2]).mean() for name in TOYS]
+        value = float(torch.stack(means).mean())
+        row(f"guidance error, mean over the six toys, seed {seed}", "0.12 (aim 0.05)", f"{value:.3f}", value <= 0.12)
+
+
+@pytest.mark.parametrize("beta", [3.0, 10.0, 20.0])
+@pytest.mark.parametrize("name", TOYS)
+def test_samples(row, name, beta):
+    """10,000 samples in 25 steps, denoiser and guidance both learned; the denoiser does not depend on beta."""
+    denoiser = trained(name)[0].denoiser
+    training = trained(name)[0] if beta == 3.0 else trained(name, beta, parts=("energy",))[0]
+    target = toy_named(name).truth.tilt(beta)
+    exact, other = (target.sample(10_000, generator=seeded(seed))[0] for seed in (1, 2))
+    x = sample(Guided(denoiser, training.guidance), exact.shape, generator=seeded(3))
+    off = float(total_variation(mode_masses(x, target), target.mode_masses()))
+    barred = beta == 3.0 and name in ("8gaussians", "moons")
+    row(f"mode masses, {name}, beta = {beta:g}", "0.02" if barred else "reported", f"{off:.4f}", off <= 0.02 or not barred)
+    band = mmd2_null_band(exact, other, permutations=50, generator=seeded(4), chunk=50)
+    value = float(mmd2(x, exact, chunk=50))
+    row(f"MMD^2 of 10,000 samples, {name}, beta = {beta:g}", f"reported; null band to {band.high:.1e}", f"{value:.1e}", True)
+
+
+def test_sampling_speed(benchmark, row):
+    training = trained("8gaussians")[0]
+    guided = Guided(training.denoiser, training.guidance)
+    benchmark.pedantic(lambda: sample(guided, (2000, 2), generator=seeded()), rounds=10, warmup_rounds=1)
+    stats = benchmark.stats.stats
+    measured = f"{1e3 * stats.median:.0f} ms (from {1e3 * stats.min:.0f} to {1e3 * stats.max:.0f})"
+    row("2,000 guided samples, 25 steps, both networks learned", "400 ms", measured, stats.median <= 0.4)
