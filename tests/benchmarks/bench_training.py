@@ -1,4 +1,4 @@
-"""Training at default settings: guidance error against seconds, along t and by toy; what the samples are worth; speed of sampling.
+"""Training at default settings: guidance error against seconds, along t, by toy; what the samples are worth; sampling speed.
 
 Writes the whole curves to build/error_against_seconds.csv: toy, beta, seed, step, seconds, one column for each t, mean.
 """
