@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from cepkit import __version__
@@ -95,19 +97,37 @@ def _train(arguments: argparse.Namespace) -> int:
     return _follow(run, arguments.out)
 
 
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Ctrl-C waits for the end of the step, so that what is saved is a whole one; a second Ctrl-C does not wait."""
+    seen: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        seen.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _follow(run, folder: Path) -> int:
     """Train, with a line at each save."""
     import time
 
     training, start, first = run.training, time.perf_counter(), run.training.index
-    try:
+    with _interrupts() as interrupts:
         for step in run:
             if step.index % run.save_every == 0 or run.finished:
                 left = (time.perf_counter() - start) / (step.index - first) * (training.config.steps - step.index)
                 losses = {"denoising": step.denoiser_loss, training.config.objective: step.energy_loss}
                 shown = "  ".join(f"{name} {float(loss):.4f}" for name, loss in losses.items() if loss is not None)
                 print(f"step {step.index} of {training.config.steps}  loss: {shown}  {left:.0f} s left", flush=True)
-    except KeyboardInterrupt:
+            if interrupts:
+                break
+    if interrupts and not run.finished:
         run.save()
         print(f"Stopped at step {training.index}; go on with: cepkit toy train --resume --out {folder}", file=sys.stderr)
         return _STOPPED
@@ -133,3 +153,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"cepkit: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("cepkit: stopped", file=sys.stderr)
+        return _STOPPED

@@ -155,6 +155,12 @@ def _one_per_point(energy: Tensor, x: Tensor, name: str) -> Tensor:
     return energy
 
 
+def _same_schedule(part: object, schedule: Schedule, name: str) -> None:
+    other = getattr(part, "schedule", schedule)
+    if other != schedule:
+        raise ValueError(f"{name}: expected the schedule {schedule}, got one for {other}")
+
+
 @dataclass(frozen=True)
 class LearnedGuidance(Guidance):
     """The guidance of an energy net f(x_t, t), by one backward pass through it for a whole batch.
@@ -173,6 +179,7 @@ class LearnedGuidance(Guidance):
     def __post_init__(self) -> None:
         if not callable(self.energy_net):
             raise ValueError(f"energy_net: expected a callable (x_t, t) -> energy, got {type(self.energy_net).__name__}")
+        _same_schedule(self.energy_net, self.schedule, "energy_net")
 
     def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         return _one_per_point(self.energy_net(x_t, t), x_t, "energy_net")
@@ -203,6 +210,7 @@ class NormalizedGuidance(Guidance):
         check_beta(self.beta)
         check_points(self.x, None, name="x")
         _one_per_point(self.energy_of_x, self.x, "energy_of_x")
+        _same_schedule(self.guidance, self.schedule, "guidance")
 
     def constant(self, t: Tensor | float) -> Tensor:
         """What is added at time t, a scalar: log E_{q_t}[exp(-f)] - log E[exp(-beta E)]."""
@@ -282,9 +290,7 @@ class Guided:
         check_number(self.scale, name="scale")
         if not callable(self.guidance):
             raise ValueError(f"guidance: expected a callable (x_t, t) -> tensor, got {type(self.guidance).__name__}")
-        other = getattr(self.guidance, "schedule", self.denoiser.schedule)
-        if other != self.denoiser.schedule:
-            raise ValueError(f"guidance: expected the denoiser's schedule {self.denoiser.schedule}, got {other}")
+        _same_schedule(self.guidance, self.denoiser.schedule, "guidance")
 
     @property
     def schedule(self) -> Schedule:

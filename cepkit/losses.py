@@ -101,13 +101,16 @@ def pooled_energy(
     if x0.shape != x_t.shape or energy.shape != x0.shape[:-1]:
         shapes = ", ".join(str(tuple(value.shape)) for value in (energy, x0, x_t))
         raise ValueError(f"energy: expected (..., K) with x0 and x_t of shape (..., K, D), got {shapes}")
+    check_beta(beta)
     with torch.no_grad():
         t_x = expand_time(t, x_t)
+        if t_x.ndim and t_x.shape[-2] != 1:
+            raise ValueError(f"t: expected a scalar or one time per group {tuple(energy.shape[:-1])}, got {tuple(t.shape)}")
         alpha_t, sigma_t = schedule.alpha(t_x), schedule.sigma(t_x)
         square = (torch.cdist(x_t, alpha_t * x0) / sigma_t).square_()
         # exp(-60) is nothing beside 1, and the denormal numbers below it are slow
         posterior = (-0.5 * (square - square.amin(-1, keepdim=True))).clamp_(min=-60).softmax(-1)
-        if not exponential or check_beta(beta) == 0:
+        if not exponential or beta == 0:
             return (posterior @ energy[..., None])[..., 0]
         lowest = energy.amin(-1, keepdim=True)
         weight = (-beta * (energy - lowest)).clamp_(min=-80).exp_()

@@ -105,18 +105,25 @@ class _PointNetwork(nn.Module):
         phase = scaled.estimate @ self.projection
         damping = (-0.5 * scaled.uncertainty.square() * self.projection.square().sum(0)).exp()
         h = self.first(torch.cat([scaled.unit, phase.sin() * damping, phase.cos() * damping], -1))
+        condition = self._checked(condition, h)
         if self.condition is not None:
-            h = h + self.condition(self._checked(condition, h))
+            h = h + self.condition(condition)
         for i, film in enumerate(self.films):
             scale, shift = film(embedded).chunk(2, -1)
             h = silu(torch.addcmul(shift, (self.hidden[i - 1](h) if i else h), 1 + scale))
         return self.last(h)
 
-    def _checked(self, condition: Tensor | None, like: Tensor) -> Tensor:
-        if condition is None or condition.shape[-1] != self.condition_dim or condition.ndim > like.ndim:
-            got = None if condition is None else tuple(condition.shape)
-            raise ValueError(f"condition: expected shape (..., {self.condition_dim}) with the points' leading axes, got {got}")
-        return condition.to(like)
+    def _checked(self, condition: Tensor | None, like: Tensor) -> Tensor | None:
+        """The condition, one for all or one per leading index of the points, shaped to go with them."""
+        if not self.condition_dim:
+            if condition is not None:
+                raise ValueError("condition: expected none, for this network has condition_dim = 0, got one")
+            return None
+        shape = () if condition is None else tuple(condition.shape)
+        if shape[-1:] != (self.condition_dim,) or len(shape) > like.ndim or shape[:-1] != like.shape[: len(shape) - 1]:
+            wanted = f"({self.condition_dim},), or that after leading axes of the points' {tuple(like.shape[:-1])}"
+            raise ValueError(f"condition: expected shape {wanted}, got {None if condition is None else shape}")
+        return condition.to(like).reshape(shape[:-1] + (1,) * (like.ndim - len(shape)) + shape[-1:])
 
 
 class MLPDenoiser(_PointNetwork):
@@ -127,11 +134,12 @@ class MLPDenoiser(_PointNetwork):
         parametrisation: what a call returns; the network inside always predicts what a Gaussian would not know.
         width, layers: of the hidden layers.
         waves: number of random directions whose sines and cosines are inputs; 0 for none. `frequency` is their scale.
-        condition_dim: size of an extra input (..., condition_dim) of each call, such as a state in reinforcement learning.
+        condition_dim: size of an extra input of each call, such as a state in reinforcement learning: of shape (condition_dim,)
+            or with leading axes of the points, as t has, (G, condition_dim) for points (G, K, D).
 
     Raises:
         ValueError: a size that is not a positive integer, or an unknown parametrisation; in a call, points of another
-            dimension or a condition that is missing or of another size.
+            dimension, or a condition that is missing, of another shape or not asked for.
     """
 
     def __init__(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from torch import Tensor
 
 from cepkit.exact import Mixture
@@ -190,10 +191,12 @@ def curves(
     for name, y in lines.items():
         ax.plot(list(x), [float(v) for v in y], marker="o", markersize=4, label=name, color=ESTIMATOR_COLOURS.get(name))
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    if "x" in log:
-        ax.set_xscale("log")
-    if "y" in log:
-        ax.set_yscale("log")
+    for axis in log:
+        getattr(ax, f"set_{axis}scale")("log")
+        scale = getattr(ax, f"{axis}axis")
+        scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        scale.set_major_formatter(FormatStrFormatter("%g"))
+        scale.set_minor_formatter(NullFormatter())
     ax.legend(frameon=False)
     return ax
 

@@ -84,7 +84,7 @@ def check_number(value: float, *, name: str, low: float = -math.inf, high: float
         else (f"{kind} of at least {low:g}" if math.isfinite(low) else kind)
     )
     try:
-        if isinstance(value, (str, bytes)):
+        if isinstance(value, (str, bytes, bool, np.bool_)):
             raise TypeError
         number = float(value)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -2,11 +2,13 @@
 
 from cepkit.training.config import TrainingConfig
 from cepkit.training.data import DataSource
+from cepkit.training.history import History
 from cepkit.training.loop import NonFiniteLoss, Training, TrainingStep
 from cepkit.training.run import LoadedRun, Run, load_run, resume_run, start_run
 
 __all__ = [
     "DataSource",
+    "History",
     "LoadedRun",
     "NonFiniteLoss",
     "Run",

@@ -11,6 +11,7 @@ from cepkit.validation import check_beta, check_name, check_number
 
 OBJECTIVES = ("CEP", "MSE", "exp-MSE")
 PARTS = ("denoiser", "energy")
+LARGEST_SEED = 2**53  # what JSON and a float hold exactly
 _WHOLE_NUMBERS = {
     "steps": 1, "seed": 0, "groups": 1, "contrasts": 2, "denoiser_groups": 1, "denoiser_samples": 1,
     "warmup": 0, "width": 1, "layers": 1, "waves": 0,
@@ -62,17 +63,20 @@ class TrainingConfig:
     schedule: Schedule = field(default_factory=VPLinear)
 
     def __post_init__(self) -> None:
-        check_beta(self.beta)
+        numbers = {"beta": check_beta(self.beta)}
         for name, low in _WHOLE_NUMBERS.items():
-            check_number(getattr(self, name), name=name, low=low, integer=True)
-        check_number(self.learning_rate, name="learning_rate", low=1e-12, high=10.0)
-        check_number(self.ema, name="ema", low=0.0, high=0.999999)
-        check_number(self.t_min, name="t_min", low=1e-6, high=0.5)
+            numbers[name] = check_number(getattr(self, name), name=name, low=low, high=LARGEST_SEED, integer=True)
+        numbers["learning_rate"] = check_number(self.learning_rate, name="learning_rate", low=1e-12, high=10.0)
+        numbers["ema"] = check_number(self.ema, name="ema", low=0.0, high=0.999999)
+        numbers["t_min"] = check_number(self.t_min, name="t_min", low=1e-6, high=0.5)
+        for name, value in numbers.items():  # plain numbers, whatever came: 100.0, NumPy's or a tensor's
+            object.__setattr__(self, name, value)
         check_name(self.objective, OBJECTIVES, name="objective")
         check_name(self.labels, LABELS, name="labels")
-        if isinstance(self.parts, str) or not self.parts or len(set(self.parts)) != len(self.parts):
+        parts = tuple(self.parts) if isinstance(self.parts, (tuple, list)) else ()
+        if not parts or len({check_name(part, PARTS, name="parts") for part in parts}) != len(parts):
             raise ValueError(f"parts: expected some of {PARTS}, each once, got {self.parts!r}")
-        object.__setattr__(self, "parts", tuple(check_name(part, PARTS, name="parts") for part in self.parts))
+        object.__setattr__(self, "parts", parts)
         for name in ("pooled", "gaussian_guess"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name}: expected True or False, got {getattr(self, name)!r}")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cepkit.toys import TOYS, Toy, from_points, make_toy
+from cepkit.training.config import LARGEST_SEED
 from cepkit.validation import check_name, check_number
 
 
@@ -36,9 +37,15 @@ class DataSource:
             check_name(self.name, TOYS, name="toy")
             if self.std or self.standardize:
                 raise ValueError(f"std: expected 0, and no standardize, for the toy {self.name}; they are for CSV files")
-        check_number(self.n, name="n", low=2, integer=True)
-        check_number(self.seed, name="seed", low=0, integer=True)
-        check_number(self.std, name="std", low=0.0)
+        if not isinstance(self.standardize, bool):
+            raise ValueError(f"standardize: expected True or False, got {self.standardize!r}")
+        numbers = {
+            "n": check_number(self.n, name="n", low=2, integer=True),
+            "seed": check_number(self.seed, name="seed", low=0, high=LARGEST_SEED, integer=True),
+            "std": check_number(self.std, name="std", low=0.0),
+        }
+        for name, value in numbers.items():
+            object.__setattr__(self, name, value)
 
     @property
     def is_file(self) -> bool:
@@ -54,7 +61,7 @@ class DataSource:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON; a file by its absolute path."""
-        return asdict(self) | {"name": str(Path(self.name).resolve()) if self.is_file else self.name}
+        return asdict(self) | {"name": str(Path(self.name).resolve()) if self.is_file else str(self.name)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> DataSource:
@@ -63,6 +70,8 @@ class DataSource:
         Raises:
             ValueError: an unknown key, by name, or a value out of range.
         """
+        if not isinstance(values, Mapping):
+            raise ValueError(f"data: expected a mapping of settings, got {type(values).__name__}")
         for key in values:
             check_name(key, [field.name for field in fields(cls)], name="data key")
         if "name" not in values:

@@ -5,8 +5,8 @@
     state.safetensors      weights, optimiser and random streams, what `resume_run` uses
     events.out.tfevents.*  losses, learning rate and, where the truth is known, guidance errors
 
-Every file is replaced as a whole. A run killed at any moment goes on from its last save and ends, on CPU with the same number of
-threads, with the same weights to the bit.
+Every file but the log is replaced as a whole. A run killed at any moment goes on from its last save and ends, on CPU with the
+same number of threads, with the same weights to the bit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tensorboardX import SummaryWriter
 from torch import Tensor
 
 from cepkit import __version__
@@ -27,6 +26,7 @@ from cepkit.metrics import ErrorProbe
 from cepkit.networks import MLPDenoiser, MLPEnergy
 from cepkit.training.config import TrainingConfig
 from cepkit.training.data import DataSource, fingerprint
+from cepkit.training.log import EventLog
 from cepkit.training.loop import Training, TrainingStep, build_networks
 from cepkit.validation import check_number
 
@@ -42,7 +42,7 @@ class Run:
     def __init__(self, folder: Path, training: Training, source: DataSource | None, save_every: int) -> None:
         self.folder, self.training, self.source = folder, training, source
         self.save_every = check_number(save_every, name="save_every", low=1, integer=True)
-        self._saved = training.index
+        self._saved: int | None = None
         self._probe: ErrorProbe | None = None
 
     @property
@@ -56,23 +56,21 @@ class Run:
             NonFiniteLoss: the last save stays.
             OSError: the folder cannot be written or the disk is full; the last save stays.
         """
-        try:
-            log = SummaryWriter(str(self.folder), purge_step=self.training.index + 1 if self.training.index else None)
-        except OSError as error:
-            raise OSError(error.errno, f"could not write the log in {self.folder} ({error.strerror})") from error
-        with log:
+        with EventLog(self.folder, self.training.index) as log:
             for step in self.training:
                 last = step.index == self.training.config.steps
                 if step.index % _LOG_EVERY == 0 or last:
                     _log_step(log, step, self.training.config)
                 if step.index % self.save_every == 0 or last:
-                    self.save()
                     self._log_errors(log)
+                    log.flush()
+                    self.save()
                 yield step
+        self.save()  # a finished run that was killed between its last two files is completed here
 
     def save(self) -> None:
-        """Write weights and state as they are now; nothing to do when they are saved already."""
-        if self._saved == self.training.index and (self.folder / _STATE).exists():
+        """Write weights and state as they are now, unless this `Run` has just done so."""
+        if self._saved == self.training.index:
             return
         tensors, metadata = self.training.tensors(), {"step": str(self.training.index), "cepkit": __version__}
         save_tensors(self.folder / _STATE, tensors, metadata)
@@ -80,7 +78,7 @@ class Run:
         save_tensors(self.folder / _WEIGHTS, averages, metadata)
         self._saved = self.training.index
 
-    def _log_errors(self, log: SummaryWriter) -> None:
+    def _log_errors(self, log: EventLog) -> None:
         config = self.training.config
         if self.source is None or "energy" not in config.parts:
             return
@@ -89,7 +87,7 @@ class Run:
             truth = self.source.toy().truth
             self._probe = ErrorProbe(truth, config.beta, config.schedule, n=_PROBE_POINTS, generator=generator)
         for t, error in zip(self._probe.times, self._probe(self.training.guidance).tolist(), strict=True):
-            log.add_scalar(f"guidance_error/t_{t:g}", error, self.training.index)
+            log.add(f"guidance_error/t_{t:g}", error, self.training.index)
 
 
 def _averages(tensors: dict[str, Tensor]) -> Iterator[tuple[str, str, Tensor]]:
@@ -99,12 +97,12 @@ def _averages(tensors: dict[str, Tensor]) -> Iterator[tuple[str, str, Tensor]]:
             yield part, ".".join(rest), value
 
 
-def _log_step(log: SummaryWriter, step: TrainingStep, config: TrainingConfig) -> None:
+def _log_step(log: EventLog, step: TrainingStep, config: TrainingConfig) -> None:
     values = {"loss/denoising": step.denoiser_loss, f"loss/{config.objective}": step.energy_loss, **step.info}
     for name, value in values.items():
         if value is not None:
-            log.add_scalar(name, float(value), step.index)
-    log.add_scalar("learning_rate", step.learning_rate, step.index)
+            log.add(name, float(value), step.index)
+    log.add("learning_rate", step.learning_rate, step.index)
 
 
 def start_run(folder: str | Path, config: TrainingConfig, data: Data, *, save_every: int = 250) -> Run:
@@ -151,7 +149,7 @@ def resume_run(folder: str | Path, data: tuple[Tensor, Tensor] | None = None) ->
     """The run of a folder, ready to go on from its last save.
 
     Args:
-        data: the points and energies, for a run that was started with such; elsewhere they are drawn again.
+        data: the points and energies, for a run that was started with such; elsewhere they are drawn again when left out.
 
     Raises:
         ValueError: no run there, files that do not read or belong to another architecture, or other data than the run's.
@@ -161,7 +159,8 @@ def resume_run(folder: str | Path, data: tuple[Tensor, Tensor] | None = None) ->
     config = TrainingConfig.from_dict(written["training"])
     if written["data"] is None and data is None:
         raise ValueError(f"{folder}: was started with arrays of your own; pass the same points and energies as data")
-    source, (x, energy) = _open(data if written["data"] is None else DataSource.from_dict(written["data"]))
+    source = None if written["data"] is None else DataSource.from_dict(written["data"])
+    _, (x, energy) = _open(source if data is None else data)
     training = Training(x, energy, config)
     if fingerprint(x, energy) != written["sha256"]:
         raise ValueError(

@@ -2,5 +2,6 @@
 
 from cepkit.widgets.canvas import FieldCanvas, Panel
 from cepkit.widgets.explorer import GuidanceExplorer
+from cepkit.widgets.live import watch
 
-__all__ = ["FieldCanvas", "GuidanceExplorer", "Panel"]
+__all__ = ["FieldCanvas", "GuidanceExplorer", "Panel", "watch"]

@@ -4,12 +4,12 @@ Writes the whole curves to build/error_against_seconds.csv: toy, beta, seed, ste
 """
 
 import csv
+import statistics
 import time
 from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
 from checks import seeded, toy_named
 
 from cepkit.guidance import Guided
@@ -17,10 +17,9 @@ from cepkit.metrics import PROBE_TIMES, ErrorProbe, mmd2, mmd2_null_band, mode_m
 from cepkit.sampling import sample
 from cepkit.schedules import VPLinear
 from cepkit.toys import TOYS
-from cepkit.training import DataSource, Training, TrainingConfig
+from cepkit.training import DataSource, History, Training, TrainingConfig
 
 SEEDS = (0, 1, 2)
-CURVE_STEPS = (100, 200, 400, 700, 1000, 1500, 2000, 2500)
 CURVES = Path(__file__).parents[2] / "build" / "error_against_seconds.csv"
 
 
@@ -33,32 +32,28 @@ def probe(name, beta=3.0):
 
 @cache
 def trained(name, beta=3.0, seed=0, parts=("denoiser", "energy")):
-    """(training, seconds, curve): the curve's rows are (step, seconds, errors along t); measuring is not counted."""
+    """(training, seconds, history), drawing the data included, measuring not."""
+    history = History(probe(name, beta), every=250)
     start = time.perf_counter()
     training = Training(*DataSource(name).draw(), TrainingConfig(beta=beta, seed=seed, parts=parts))
-    curve, measuring = [], 0.0
-    for step in training:
-        if step.index in CURVE_STEPS:
-            before = time.perf_counter()
-            curve.append((step.index, before - start - measuring, probe(name, beta)(training.guidance).tolist()))
-            measuring += time.perf_counter() - before
-    seconds = time.perf_counter() - start - measuring
-    write_curve(name, beta, seed, curve)
-    return training, seconds, curve
+    preparing = time.perf_counter() - start
+    history.run(training)
+    write_curve(name, beta, seed, history, preparing)
+    return training, preparing + history.seconds[-1], history
 
 
-def write_curve(name, beta, seed, curve):
+def write_curve(name, beta, seed, history, preparing):
     CURVES.parent.mkdir(exist_ok=True)
     new = not CURVES.exists()
     with CURVES.open("a", newline="") as file:
         writer = csv.writer(file)
         if new:
             writer.writerow(["toy", "beta", "seed", "step", "seconds", *(f"t={t:g}" for t in PROBE_TIMES), "mean"])
-        for step, seconds, errors in curve:
-            values = [f"{error:.4f}" for error in (*errors, sum(errors) / len(errors))]
-            writer.writerow([name, beta, seed, step, f"{seconds:.1f}", *values])
+        for step, seconds, errors in zip(history.steps, history.seconds, history.errors, strict=True):
+            values = [f"{error:.4f}" for error in (*errors.tolist(), float(errors.mean()))]
+            writer.writerow([name, beta, seed, step, f"{preparing + seconds:.1f}", *values])
     print(f"\n{name}, beta = {beta:g}, seed {seed}: mean error after seconds  ", end="")
-    print("  ".join(f"{sum(e) / len(e):.3f} ({s:.0f} s)" for _, s, e in curve))
+    print("  ".join(f"{e:.3f} ({preparing + s:.0f} s)" for s, e in zip(history.seconds, history.means, strict=True)))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,20 +70,18 @@ def test_seconds(row, name):
 @pytest.mark.parametrize("name", TOYS)
 def test_guidance_error(row, name):
     """Each t apart; 8gaussians and moons have bars of their own."""
-    means = []
     for seed in SEEDS:
-        errors = trained(name, seed=seed)[2][-1][2]
-        means.append(sum(errors) / len(errors))
-        along = ", ".join(f"{error:.3f}" for error in errors)
+        history = trained(name, seed=seed)[2]
+        mean = history.means[-1]
+        along = ", ".join(f"{error:.3f}" for error in history.errors[-1].tolist())
         what = f"guidance error, {name}, seed {seed}, t = {', '.join(f'{t:g}' for t in PROBE_TIMES)}"
         bar = 0.10 if name in ("8gaussians", "moons") else None
-        row(what, "mean 0.10" if bar else "in the mean below", f"{along}; mean {means[-1]:.3f}", bar is None or means[-1] <= bar)
+        row(what, "mean 0.10" if bar else "in the mean below", f"{along}; mean {mean:.3f}", bar is None or mean <= bar)
 
 
 def test_guidance_error_over_the_toys(row):
     for seed in SEEDS:
-        means = [torch.tensor(trained(name, seed=seed)[2][-1][2]).mean() for name in TOYS]
-        value = float(torch.stack(means).mean())
+        value = statistics.mean(trained(name, seed=seed)[2].means[-1] for name in TOYS)
         row(f"guidance error, mean over the six toys, seed {seed}", "0.12 (aim 0.05)", f"{value:.3f}", value <= 0.12)
 
 
