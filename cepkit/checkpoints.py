@@ -38,6 +38,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write tensors and a few words about them to one safetensors file, atomically.
 
+    The order of several words in the file is left to chance by safetensors; with at most one, equal content is equal bytes.
+
     Raises:
         OSError: as `write_atomically`.
     """

@@ -72,7 +72,7 @@ class Run:
         """Write weights and state as they are now, unless this `Run` has just done so."""
         if self._saved == self.training.index:
             return
-        tensors, metadata = self.training.tensors(), {"step": str(self.training.index), "cepkit": __version__}
+        tensors, metadata = self.training.tensors(), {"step": str(self.training.index)}
         save_tensors(self.folder / _STATE, tensors, metadata)
         averages = {".".join((part, rest)): v for part, rest, v in _averages(tensors)}
         save_tensors(self.folder / _WEIGHTS, averages, metadata)
