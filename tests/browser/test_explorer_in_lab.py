@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from lab import run_all
 
 pytestmark = pytest.mark.xdist_group("browser")
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
@@ -27,17 +28,6 @@ def wait_for_new_frame(page, before: int) -> None:
     page.wait_for_function("n => Number(document.querySelector('.cepkit-canvas').dataset.frames) > n", arg=before, timeout=20_000)
 
 
-def wait_for_kernel(page, url) -> None:
-    """Running cells before the kernel is connected makes JupyterLab ask which kernel to use."""
-    for _ in range(200):
-        with urllib.request.urlopen(f"{url}/api/kernels", timeout=10) as answer:
-            kernels = json.load(answer)
-        if kernels and all(kernel["execution_state"] == "idle" and kernel["connections"] for kernel in kernels):
-            break
-        page.wait_for_timeout(200)
-    page.wait_for_timeout(1000)
-
-
 def choose_theme(url, theme) -> None:
     body = json.dumps({"raw": json.dumps({"theme": theme})}).encode()
     request = urllib.request.Request(f"{url}/lab/api/settings/@jupyterlab/apputils-extension:themes", data=body, method="PUT")
@@ -51,11 +41,7 @@ def page(browser, lab_url, request):
     page = context.new_page()
     page.errors = []
     page.on("pageerror", lambda error: page.errors.append(str(error)))
-    page.goto(f"{lab_url}/lab/tree/notebooks/00_start_here.ipynb?reset", timeout=60_000)
-    page.locator(".jp-Notebook").first.wait_for(timeout=60_000)
-    wait_for_kernel(page, lab_url)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    run_all(page, lab_url, "00_start_here")
     page.locator(".cepkit-canvas").first.wait_for(state="attached", timeout=120_000)
     for _ in range(90):  # while cells run, the notebook follows them and scrolls the canvas away
         page.locator(".cepkit-canvas").first.evaluate("root => root.scrollIntoView()")
