@@ -49,7 +49,7 @@ class Comparison:
         return next(row for row in self.rows if row.name == name)
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
-        head = ["estimator", *(f"field error t={t:g}" for t in self.times), "MMD²", "sliced W1", "mode masses TV", "mean energy"]
+        head = ["estimator", *(f"field error t={t:g}" for t in self.times), "MMD²", "sliced W1", "mode masses TV", "average E"]
         body = []
         for r in self.rows:
             errors = [f"{e:.2f}" for e in r.field_errors] if r.field_errors else ["" for _ in self.times]

@@ -6,10 +6,10 @@ With w = exp(-beta E(x_0)) and K noisy samples x_t^1 ... x_t^K of one noise leve
                  unnormalized  label_k = w_k / K          minimised by f = E_t + C(t) for every K >= 2
                  normalized    label_k = w_k / sum_j w_j  the same only as K grows: labels of a group share their scatter
     mean energy  (f - beta E)^2                     minimised by beta E[E | x_t], which is not E_t
-    exp-MSE      (exp(-f) - exp(-beta E))^2         minimised by E_t, with targets whose variance grows like exp(beta)
+    exp-MSE      (exp(-f) - exp(-beta E))^2         minimised by E_t; targets whose relative scatter grows with beta
     denoising    |prediction - target|^2            minimised by the posterior mean
 
-Labels may first be pooled over their group (`pooled_energy`), which leaves the limit and takes out much of the scatter.
+Labels may first be pooled over their group (`pooled_energy`), which takes out much of the scatter.
 
 No loss draws random numbers, steps an optimiser or reads a value back from the device. `info` holds detached 0-dim tensors.
 """
@@ -85,8 +85,11 @@ def pooled_energy(
 
     The energy of x_t^k becomes -log(sum_j p_kj exp(-beta E_j)) / beta with p_kj ∝ q(x_t^k | x_0^j): the intermediate energy of
     the group taken for the whole data set. A label then no longer depends on which x_0 happened to give x_t, so it scatters
-    less (the idea of Xu, Tong & Jaakkola 2023, arXiv 2302.00670, for denoisers). The bias of a finite group falls like 1 / K.
-    Where no other point of the group could have given x_t (small t, many dimensions) nothing changes.
+    less (the idea of Xu, Tong & Jaakkola 2023, arXiv 2302.00670, for denoisers).
+
+    Given the group, x_t^k came from x_0^j with probability p_kj, so a label keeps its mean given x_t^k: MSE and exp-MSE stay
+    unbiased at every K. CEP compares with the group's other noisy points, which share those x_0: a bias that falls like 1 / K and
+    is large at K = 2. Where no other point of the group could have given x_t (small t, many dimensions) nothing changes.
 
     Args:
         energy: (..., K); x0 and x_t: (..., K, D); t: scalar or one time per group.
@@ -107,7 +110,9 @@ def pooled_energy(
         if t_x.ndim and t_x.shape[-2] != 1:
             raise ValueError(f"t: expected a scalar or one time per group {tuple(energy.shape[:-1])}, got {tuple(t.shape)}")
         alpha_t, sigma_t = schedule.alpha(t_x), schedule.sigma(t_x)
-        square = (torch.cdist(x_t, alpha_t * x0) / sigma_t).square_()
+        # distances by differences: the quicker matrix product loses them in float32 where the data lie far from the origin
+        distance = torch.cdist(x_t, alpha_t * x0, compute_mode="donot_use_mm_for_euclid_dist")
+        square = (distance / sigma_t).square_()
         # exp(-60) is nothing beside 1, and the denormal numbers below it are slow
         posterior = (-0.5 * (square - square.amin(-1, keepdim=True))).clamp_(min=-60).softmax(-1)
         if not exponential or beta == 0:
@@ -130,10 +135,11 @@ def mean_energy_loss(f: Tensor, energy: Tensor, beta: float) -> tuple[Tensor, In
 def exp_energy_loss(
     f: Tensor, energy: Tensor, beta: float, *, log_scale: float | Tensor = 0.0, clamp: float = 10.0
 ) -> tuple[Tensor, Info]:
-    """Least squares on exp(-beta E(x_0)), "exp-MSE": right in the limit, with explosive targets. Shapes (...).
+    """Least squares on exp(-beta E(x_0)), "exp-MSE": right in the limit, and blind to points of high energy. Shapes (...).
 
-    Both exponents are taken relative to `log_scale` and cut at `clamp`, without which one early f of -50 ends the training. A
-    target that is cut biases the result; info "clamped" is the share of predictions and targets cut.
+    Near the minimum an error in f weighs like exp(-2 E_t), in CEP like exp(-E_t). Both exponents are taken relative to
+    `log_scale` and cut at `clamp`: without it the square of an early f of -50 overflows float32. A prediction that is cut has no
+    gradient, a target that is cut biases the result; info "clamped" is the share of both.
 
     Raises:
         ValueError: shapes that differ, or a number out of range.

@@ -9,7 +9,8 @@ r_t^2 = sigma_t^2 / v_t. The networks work in these units and learn what differs
     energy    f = (1 - c_t) guess + c_t F + level(t),  c_t = (alpha_t^2 std^2 / v_t)^(3/2)
               (`GaussianGuess`, right as t -> 1)
 
-The damped waves are E[sin(B x_0) | x_t] of the Gaussian: fine detail fades as the noise hides it. Time enters as features of
+The damped waves are E[sin(B (x_0 - mean) / std) | x_t] for Gaussian data: fine detail fades as the noise hides it. c_t falls like
+alpha_t^3, the order of what the guess misses. Time enters as features of
 log_snr that scale and shift every layer (FiLM, Perez et al. 2018).
 """
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, NullFormatter
 from torch import Tensor
 
 from cepkit.exact import Mixture
@@ -116,7 +116,10 @@ def energy(
     colorbar: bool = True,
     **limits: float,
 ) -> Axes:
-    """An intermediate energy as heat and contours, blank where q_t is negligible."""
+    """An intermediate energy as heat and contours, blank where q_t is negligible.
+
+    Given both vmin and vmax, the contours lie at the same energies in every picture.
+    """
     x = picture_points(toy, side)
     with torch.no_grad():
         values = guidance.energy(x, t)
@@ -125,6 +128,8 @@ def energy(
     shown = values[torch.isfinite(values)]
     if len(shown) and float(shown.max() - shown.min()) > 1e-6:
         grid = x.numpy()
+        if limits.keys() >= {"vmin", "vmax"}:
+            levels = np.linspace(limits["vmin"], limits["vmax"], levels + 2)[1:-1]
         ax.contour(grid[..., 0], grid[..., 1], values.numpy(), levels=levels, colors="white", linewidths=0.5, alpha=0.7)
     return ax
 
@@ -194,7 +199,8 @@ def curves(
     for axis in log:
         getattr(ax, f"set_{axis}scale")("log")
         scale = getattr(ax, f"{axis}axis")
-        scale.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        few = axis == "x" and len(x) <= 6
+        scale.set_major_locator(FixedLocator(list(x)) if few else LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
         scale.set_major_formatter(FormatStrFormatter("%g"))
         scale.set_minor_formatter(NullFormatter())
     ax.legend(frameon=False)

@@ -9,8 +9,9 @@ import torch
 
 from cepkit.comparison import compare
 from cepkit.demo import run_demo
+from cepkit.denoisers import ExactDenoiser, FunctionDenoiser
 from cepkit.guidance import ExactGuidance, toy_estimators
-from cepkit.schedules import VPLinear
+from cepkit.schedules import VPCosine, VPLinear
 from cepkit.toys import from_points, make_toy
 
 SCHEDULE = VPLinear()
@@ -47,6 +48,28 @@ def test_the_same_seed_gives_the_same_table():
     toy = make_toy("moons")
     rows = [compare(toy, 3.0, SCHEDULE, n=200, seed=4).rows for _ in range(2)]
     assert [row.sliced_wasserstein for row in rows[0]] == [row.sliced_wasserstein for row in rows[1]]
+
+
+def test_samples_come_from_the_denoiser_that_is_passed():
+    """The exact one by default, whatever its parametrisation; one that knows only the origin sends every sample there."""
+    toy = make_toy("moons")
+    shown = {"exact": ExactGuidance(toy.truth, 3.0, SCHEDULE)}
+
+    def row(denoiser, name="exact"):
+        return compare(toy, 3.0, SCHEDULE, estimators=shown, denoiser=denoiser, n=200).row(name)
+
+    exact = row(None)
+    assert torch.equal(row(ExactDenoiser(toy.truth, SCHEDULE)).samples, exact.samples)
+    torch.testing.assert_close(row(ExactDenoiser(toy.truth, SCHEDULE, "eps")).samples, exact.samples, rtol=1e-2, atol=1e-2)
+    origin = FunctionDenoiser(lambda x_t, t: torch.zeros_like(x_t), SCHEDULE, "x0")
+    assert float(row(origin, "no guidance").samples.abs().max()) < 0.1 and row(origin).mmd2 > exact.mmd2 + 0.01
+    assert row(origin).field_errors == exact.field_errors
+
+
+def test_a_denoiser_of_another_schedule_is_refused():
+    toy = make_toy("moons")
+    with pytest.raises(ValueError, match="^guidance: expected the schedule"):
+        compare(toy, 3.0, SCHEDULE, denoiser=ExactDenoiser(toy.truth, VPCosine()), n=50)
 
 
 def test_own_points_in_three_dimensions_can_be_compared():

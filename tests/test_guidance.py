@@ -22,13 +22,16 @@ from cepkit.guidance import (
     DPSGuidance,
     ExactGuidance,
     Guided,
+    LearnedGuidance,
     LGDGuidance,
     MeanEnergyGuidance,
+    NormalizedGuidance,
     ScaledGuidance,
     SumGuidance,
     ZeroGuidance,
     toy_estimators,
 )
+from cepkit.networks import MLPEnergy
 from cepkit.process import PARAMETRISATIONS
 from cepkit.schedules import VPCosine, VPLinear
 
@@ -187,6 +190,109 @@ def test_toy_estimators_are_the_four_of_the_course(toy):
     assert all(g(x, 0.3).shape == x.shape and g.energy(x, 0.3).shape == (5,) for g in estimators.values())
 
 
+# -- learned -----------------------------------------------------------------------------------------------------------
+
+
+def learned(*, guess=True, schedule=LINEAR):
+    """The guidance of a small net with weights from a seed, in float64."""
+    torch.manual_seed(0)
+    net = MLPEnergy(2, schedule, width=8, layers=2, waves=3, gaussian_guess=guess)
+    if guess:
+        x, energy = toy_named("moons").sample(500, generator=torch.Generator().manual_seed(0))
+        net.guess.fit(x, energy, BETA)
+    return LearnedGuidance(net.double(), schedule)
+
+
+@pytest.mark.parametrize("guess", [False, True])
+@pytest.mark.parametrize("t", [0.02, 0.3, 0.9])
+def test_a_learned_guidance_is_minus_the_gradient_of_its_net(t, guess):
+    g, x = learned(guess=guess), noisy_points(toy_named("moons").truth, t, n=10)
+    assert_is_exact_guidance(g, lambda x: g.energy(x, t).detach(), x, t, rtol=1e-5)
+
+
+def test_a_learned_guidance_of_any_energy_function_is_minus_its_gradient():
+    g = LearnedGuidance(lambda x, t: t * x.square().sum(-1) / 2, LINEAR)
+    x = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(g(x, 0.3), -0.3 * x)
+
+
+def test_a_learned_guidance_can_be_differentiated_where_points_ask_for_it():
+    g, x = learned(), noisy_points(toy_named("moons").truth, 0.3, n=3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: g(x, 0.3), (x,), atol=1e-6)
+
+
+def test_a_learned_guidance_without_gradients_leaves_none():
+    g, x = learned(), noisy_points(toy_named("moons").truth, 0.3, n=3)
+    with torch.no_grad():
+        field = g(x, 0.3)
+    assert not field.requires_grad and float(field.abs().max()) > 0
+    assert all(weight.grad is None for weight in g.energy_net.parameters())
+
+
+def test_a_learned_guidance_takes_any_batch_and_one_time_per_row():
+    g, x = learned(), noisy_points(toy_named("moons").truth, 0.3, n=6).reshape(2, 3, 2)
+    t = torch.linspace(0.1, 0.9, 6, dtype=torch.float64).reshape(2, 3)
+    assert g(x, 0.3).shape == x.shape and g.energy(x, 0.3).shape == (2, 3) and g(x[0, 0], 0.3).shape == (2,)
+    torch.testing.assert_close(g(x, t)[1, 2], g(x[1, 2], t[1, 2]))
+    torch.testing.assert_close(g(x, t[:, 0])[1], g(x[1], t[1, 0]))
+
+
+def test_a_learned_guidance_steers_any_denoiser():
+    g, x = learned(), noisy_points(toy_named("moons").truth, 0.3, n=6)
+    denoiser = ExactDenoiser(toy_named("moons").truth, LINEAR)
+    torch.testing.assert_close(Guided(denoiser, g, 2.0)(x, 0.3), denoiser(x, 0.3) + 2 * g(x, 0.3))
+
+
+@pytest.mark.parametrize("net", [lambda x, t: x, lambda x, t: x[..., :1], lambda x, t: x.sum(), lambda x, t: 3.0])
+def test_an_energy_net_of_another_shape_is_refused(net):
+    with pytest.raises(ValueError, match=r"^energy_net: expected one energy per point, shape \(5,\), got"):
+        LearnedGuidance(net, LINEAR)(torch.zeros(5, 2), 0.3)
+
+
+# -- normalised ----------------------------------------------------------------------------------------------------------
+
+
+def level(t):
+    """An arbitrary C(t)."""
+    return 7 * math.sin(9 * float(t)) - 3
+
+
+class Shifted(ExactGuidance):
+    """The exact guidance with the level of its energies lost, as after contrastive training."""
+
+    def energy(self, x_t, t):
+        return super().energy(x_t, t) + level(t)
+
+
+@pytest.mark.parametrize("t", [0.05, 0.3, 0.8])
+def test_normalising_finds_the_level_of_the_exact_energies_again(t, toy):
+    x, energy = toy.sample(8000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    normalised = NormalizedGuidance(Shifted(toy.truth, BETA, LINEAR), x, energy, BETA, LINEAR)
+    points = noisy_points(toy.truth, t, n=20)
+    off = normalised.energy(points, t) - toy.truth.energy_t(points, t, BETA, LINEAR)
+    assert float(off.std()) < 1e-9 and abs(float(off.mean())) < 0.08
+    assert float(normalised.constant(t)) == pytest.approx(-level(t), abs=0.08)
+    assert torch.equal(normalised(points, t), toy.truth.guidance(points, t, BETA, LINEAR))
+
+
+def test_normalising_with_the_wrong_energies_is_noticed():
+    """What the test above would say of a beta left out."""
+    toy = toy_named("moons")
+    x, energy = toy.sample(8000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    wrong = NormalizedGuidance(Shifted(toy.truth, BETA, LINEAR), x, energy / BETA, BETA, LINEAR)
+    assert abs(float(wrong.constant(0.3)) + level(0.3)) > 0.2  # against 0.08 there
+
+
+def test_normalising_is_replayed_and_follows_the_precision_of_the_points():
+    toy = toy_named("moons")
+    x, energy = toy.sample(500, generator=torch.Generator().manual_seed(1))
+    exact = ExactGuidance(toy.truth, BETA, LINEAR)
+    one, same, other = (NormalizedGuidance(exact, x, energy, BETA, LINEAR, seed=seed) for seed in (0, 0, 1))
+    assert float(one.constant(0.3)) == float(same.constant(0.3)) != float(other.constant(0.3))
+    points = noisy_points(toy.truth, 0.3, n=5)
+    assert one.energy(points, torch.tensor(0.3)).dtype == torch.float64 and one.energy(points.float(), 0.3).dtype == torch.float32
+
+
 # -- composing ---------------------------------------------------------------------------------------------------------
 
 
@@ -280,6 +386,23 @@ BAD = {
     "another schedule": (lambda: Guided(MOONS, ExactGuidance(MOONS.truth, 3.0, VPCosine())), "guidance"),
     "NaN points": (lambda: ExactGuidance(MOONS.truth, 3.0, LINEAR)(torch.full((2, 2), math.nan), 0.5), "x_t"),
     "three coordinates": (lambda: ExactGuidance(MOONS.truth, 3.0, LINEAR).energy(torch.zeros(2, 3), 0.5), "x_t"),
+    "net": (lambda: LearnedGuidance(3.0, LINEAR), "energy_net"),
+    "net of another schedule": (lambda: LearnedGuidance(learned().energy_net, VPCosine()), "energy_net"),
+    "learned on another schedule": (lambda: Guided(MOONS, learned(schedule=VPCosine())), "guidance"),
+    "normalised beta": (lambda: NormalizedGuidance(learned(), torch.zeros(3, 2), torch.zeros(3), -1.0, LINEAR), "beta"),
+    "normalised points": (lambda: NormalizedGuidance(learned(), [[0.0, 0.0]], torch.zeros(1), 1.0, LINEAR), "x"),
+    "normalised NaN": (lambda: NormalizedGuidance(learned(), torch.full((3, 2), math.nan), torch.zeros(3), 1.0, LINEAR), "x"),
+    "normalised energies": (lambda: NormalizedGuidance(learned(), torch.zeros(3, 2), torch.zeros(2), 1.0, LINEAR), "energy_of_x"),
+    "normalised schedule": (
+        lambda: NormalizedGuidance(learned(), torch.zeros(3, 2), torch.zeros(3), 1.0, VPCosine()),
+        "guidance",
+    ),
+    "normalised times": (
+        lambda: NormalizedGuidance(learned(), torch.zeros(3, 2), torch.zeros(3), 1.0, LINEAR).energy(
+            torch.zeros(2, 2), torch.tensor([0.1, 0.2])
+        ),
+        "t",
+    ),
     "time": (lambda: LGDGuidance(MOONS, smooth_energy, 1.0)(torch.zeros(2, 2), 1.5), "t"),
 }
 

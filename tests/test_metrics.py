@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from cepkit.guidance import ExactGuidance, ZeroGuidance
 from cepkit.metrics import (
+    PROBE_TIMES,
+    ErrorProbe,
     effective_sample_size,
     guidance_error,
     kernel_bandwidths,
@@ -201,6 +203,30 @@ def test_the_error_is_measured_where_the_target_is(toy):
     assert_within_standard_errors(mean, here.mean(0), ((here.var(0) + target.var(0)) / 4000).sqrt())
 
 
+def test_a_probe_measures_what_guidance_error_does_at_each_time():
+    truth, field = toy_named("moons").truth, 1.3 * ExactGuidance(toy_named("moons").truth, 2.0, LINEAR)
+    probe = ErrorProbe(truth, 3.0, LINEAR, times=(0.1, 0.5), n=300, generator=seeded())
+    first = guidance_error(field, truth, 0.1, 3.0, LINEAR, n=300, generator=seeded())
+    assert probe.times == (0.1, 0.5) and probe(field).shape == (2,)
+    torch.testing.assert_close(probe(field)[0], first)
+    assert probe(ExactGuidance(truth, 3.0, LINEAR)).tolist() == [0.0, 0.0] and probe(ZeroGuidance()).tolist() == [1.0, 1.0]
+
+
+def test_a_probe_looks_at_the_same_points_each_time_and_keeps_no_graph():
+    seen = []
+
+    def watch(x_t, t):
+        seen.append(x_t)
+        return x_t.clone().requires_grad_()
+
+    probe = ErrorProbe(toy_named("moons").truth, 3.0, LINEAR, n=50, generator=seeded())
+    assert not probe(watch).requires_grad and torch.equal(probe(watch), probe(watch))
+    assert probe.times == PROBE_TIMES and len(seen) == 3 * len(PROBE_TIMES)
+    assert all(torch.equal(a, b) for a, b in zip(seen[:6], seen[6:12], strict=True))
+    other = ErrorProbe(toy_named("moons").truth, 3.0, LINEAR, n=50, generator=seeded(1))
+    assert not torch.equal(other(watch), probe(watch))
+
+
 @pytest.mark.parametrize("beta", [0.0, 3.0])
 def test_mode_masses_of_samples_are_those_of_their_mixture(toy, beta):
     target = toy.truth.tilt(beta)
@@ -256,6 +282,10 @@ BAD = {
     "relative shape": (lambda: relative_error(X[:1], X), "estimate"),
     "field shape": (lambda: guidance_error(lambda x, t: x[:1], toy_named("moons").truth, 0.2, 3.0, LINEAR), "estimate"),
     "field points": (lambda: guidance_error(ZeroGuidance(), toy_named("moons").truth, 0.2, 3.0, LINEAR, n=0), "n"),
+    "probe time zero": (lambda: ErrorProbe(toy_named("moons").truth, 3.0, LINEAR, times=(0.0,)), "times"),
+    "probe time": (lambda: ErrorProbe(toy_named("moons").truth, 3.0, LINEAR, times=(0.1, 1.1)), "times"),
+    "probe points": (lambda: ErrorProbe(toy_named("moons").truth, 3.0, LINEAR, n=0), "n"),
+    "probe beta": (lambda: ErrorProbe(toy_named("moons").truth, -1.0, LINEAR), "beta"),
     "field beta": (lambda: guidance_error(ZeroGuidance(), toy_named("moons").truth, 0.2, -1.0, LINEAR), "beta"),
 }
 

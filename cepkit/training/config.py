@@ -30,7 +30,7 @@ class TrainingConfig:
         parts: which networks to train, "denoiser" and "energy".
         objective: what the energy net is trained on: "CEP", "MSE" (the mean energy) or "exp-MSE".
         labels: of CEP, "unnormalized" or "normalized".
-        pooled: average each label over its group, see `cepkit.losses.pooled_energy`.
+        pooled: average each label over its group, see `cepkit.losses.pooled_energy`; not for small `contrasts`.
         groups, contrasts: each energy step draws `groups` times t, and `contrasts` (K) points for each.
         denoiser_groups, denoiser_samples: the same for the denoiser.
         learning_rate: the highest; it rises over `warmup` steps and falls to 0 along a cosine.

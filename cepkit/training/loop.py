@@ -100,7 +100,7 @@ class Training:
     @property
     def index(self) -> int:
         """Steps taken so far."""
-        return next(iter(self._fits.values())).index
+        return min(fit.index for fit in self._fits.values())
 
     @property
     def denoiser(self) -> MLPDenoiser:
@@ -123,13 +123,16 @@ class Training:
         return self._fits[part].average
 
     def __iter__(self) -> Iterator[TrainingStep]:
-        """Train to the last step, yielding each; stopping early and iterating again goes on from there."""
+        """Train to the last step, yielding each; after stopping early or an interrupt, iterating again goes on from there."""
         losses: dict[str, Callable] = {"denoiser": self._denoiser_loss, "energy": self._energy_loss}
         while self.index < self.config.steps:
+            index = self.index
             found: dict[str, Tensor] = {}
             info: Info = {}
-            rate = next(iter(self._fits.values())).learning_rate(self.index)
+            rate = next(iter(self._fits.values())).learning_rate(index)
             for part, fit in self._fits.items():
+                if fit.index > index:  # an interrupt came after this network's step and before the other's
+                    continue
                 loss, more = losses[part](fit.network)
                 fit.step(loss)
                 found[part] = loss.detach()

@@ -168,7 +168,11 @@ def resume_run(folder: str | Path, data: tuple[Tensor, Tensor] | None = None) ->
         )
     tensors, metadata = load_tensors(folder / _STATE)
     check_same_tensors(tensors, training.tensors(), folder / _STATE)
-    training.load_tensors(tensors, _step_of(metadata, config, folder / _STATE))
+    step = _step_of(metadata, config, folder / _STATE)
+    try:
+        training.load_tensors(tensors, step)
+    except RuntimeError as error:  # torch's word for a random state that is none
+        raise ValueError(f"{folder / _STATE}: holds a random state that does not load ({error})") from error
     return Run(folder, training, source, written["save_every"])
 
 

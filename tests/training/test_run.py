@@ -2,6 +2,9 @@
 
 import json
 import pickle
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import torch
 from checks import noisy_points, seeded, toy_named
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from cepkit.checkpoints import load_tensors, save_tensors
 from cepkit.guidance import Guided
 from cepkit.metrics import PROBE_TIMES
 from cepkit.sampling import sample
@@ -108,6 +112,15 @@ def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(stopped, finished):
     assert run.finished and contents(stopped) == contents(finished)
 
 
+def test_a_random_state_that_is_none_is_refused_by_name(stopped):
+    path = stopped / "state.safetensors"
+    tensors, metadata = load_tensors(path)
+    tensors["energy.generator"].fill_(255)
+    save_tensors(path, tensors, metadata)
+    with pytest.raises(ValueError, match=r"state\.safetensors: holds a random state"):
+        resume_run(stopped)
+
+
 def test_another_seed_ends_with_other_weights(tmp_path, finished):
     finish(start_run(tmp_path, tiny(seed=1), MOONS))
     assert weights(tmp_path) != weights(finished)
@@ -177,15 +190,16 @@ KILLED = """
     folder, config = Path(sys.argv[1]), TrainingConfig.from_dict(eval(sys.argv[2]))
     x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
     data = x, x.square().sum(-1)
+    next(iter(start_run(folder.with_name("first"), config, data)))  # what torch imports late is imported now
     delays = random.Random(0)
-    for kill in range(14):
+    for kill in range(12):
         child = os.fork()
         if not child:
             run = resume_run(folder, data) if (folder / "config.json").exists() else start_run(folder, config, data, save_every=1)
             for _ in run:
                 pass
             os._exit(0)
-        time.sleep(delays.uniform(0.01, 0.15))
+        time.sleep(delays.uniform(0.03, 0.4))
         os.kill(child, signal.SIGKILL)
         killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         saved = resume_run(folder, data).training.index if (folder / "config.json").exists() else -1
@@ -195,9 +209,9 @@ KILLED = """
 
 def test_a_run_killed_again_and_again_ends_with_the_same_weights(tmp_path):
     """It saves after every step, so that most kills come while it writes; between kills it can be resumed, always."""
-    folder, config = tmp_path / "killed", tiny(steps=400)
+    folder, config = tmp_path / "killed", tiny(steps=200)
     lines = [line.split() for line in python(KILLED, folder, config.to_dict())]
-    assert len(lines) == 14
+    assert len(lines) == 12
     steps = [int(line[1]) for line in lines]
     assert steps == sorted(steps) and len(set(steps)) > 5  # it goes on from where it was, not from the start
     assert sum(line[0] == "True" for line in lines) > 5 and any(line[2:] for line in lines)  # some kills hit a write half done
@@ -214,7 +228,10 @@ def test_a_run_killed_again_and_again_ends_with_the_same_weights(tmp_path):
 def events(folder):
     accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     accumulator.Reload()
-    return {tag: {e.step: e.value for e in accumulator.Scalars(tag)} for tag in accumulator.Tags()["scalars"]}
+    scalars = {tag: accumulator.Scalars(tag) for tag in accumulator.Tags()["scalars"]}
+    for tag, values in scalars.items():
+        assert len({event.step for event in values}) == len(values), f"{tag} has a step twice"
+    return {tag: {event.step: event.value for event in values} for tag, values in scalars.items()}
 
 
 def test_tensorboard_reads_losses_learning_rate_and_errors(finished):
@@ -444,7 +461,7 @@ FULL_DISK = """
     from cepkit.training import resume_run
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    for room in (10_000, 1_000, 40):
+    for room in (10_000, 40):
         run = resume_run(sys.argv[1])
         child = os.fork()
         if not child:
@@ -465,9 +482,9 @@ def test_a_full_disk_stops_the_run_and_spoils_nothing(stopped, finished):
     before = contents(stopped)
     assert len(before["state.safetensors"]) > 10_000
     lines = python(FULL_DISK, stopped)
-    assert [line.split(":")[0] for line in lines] == ["10000", "1000", "40"]
+    assert [line.split(":")[0] for line in lines] == ["10000", "40"]
     assert f"could not write {stopped / 'state.safetensors'} (File too large)" in lines[0]
-    assert all(f"could not write the log in {stopped} (File too large)" in line for line in lines[1:])
+    assert f"could not write the log in {stopped} (File too large)" in lines[1]
     assert contents(stopped) == before and not list(stopped.glob(".*partial"))
     finish(resume_run(stopped))
     assert weights(stopped) == weights(finished)
