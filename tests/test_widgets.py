@@ -8,9 +8,11 @@ import torch
 
 from cepkit import plots
 from cepkit.guidance import toy_estimators
+from cepkit.metrics import ErrorProbe
 from cepkit.schedules import VPLinear
-from cepkit.toys import from_points
-from cepkit.widgets import FieldCanvas, GuidanceExplorer, Panel
+from cepkit.toys import from_points, make_toy
+from cepkit.training import Training, TrainingConfig
+from cepkit.widgets import FieldCanvas, GuidanceExplorer, Panel, live, watch
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +129,31 @@ def test_the_heat_map_is_the_exact_target():
     log_p = explorer.toy.truth.tilt(3.0).log_q(plots.picture_points(explorer.toy, 72), explorer._times[-1], VPLinear())
     expected = Panel("", heat=(log_p - log_p.max()).exp().sqrt()).payload()["heat"]
     assert panel(explorer, 0)["heat"] == expected
+
+
+def test_watching_a_training_shows_a_bar_and_a_picture_that_are_redrawn(monkeypatch):
+    shown = []
+
+    class Handle:
+        def __init__(self, first):
+            self.seen = [first]
+
+        def update(self, what):
+            self.seen.append(what)
+
+    def display(what, display_id):
+        shown.append(Handle(what))
+        return shown[-1]
+
+    monkeypatch.setattr(live, "display", display)
+    toy = make_toy("8gaussians")
+    config = TrainingConfig(steps=30, groups=2, contrasts=8, width=8, parts=("energy",))
+    training = Training(*toy.sample(500, generator=torch.Generator().manual_seed(0)), config)
+    history = watch(training, ErrorProbe(toy.truth, 3.0, VPLinear(), n=50), every=10, floors={"mean energy": 0.6})
+    assert history.steps == [10, 20, 30] and training.index == 30
+    bar, picture = shown
+    assert 'value="0"' in bar.seen[0].data and 'value="30" max="30"' in bar.seen[-1].data
+    assert "mean guidance error" in bar.seen[-1].data
+    left = picture.seen[-1].axes[0]
+    assert [line.get_label() for line in left.lines] == ["CEP", "mean energy"]
+    assert left.lines[0].get_ydata().tolist() == pytest.approx(history.means)
