@@ -10,8 +10,8 @@ r_t^2 = sigma_t^2 / v_t. The networks work in these units and learn what differs
               (`GaussianGuess`, right as t -> 1)
 
 The damped waves are E[sin(B (x_0 - mean) / std) | x_t] for Gaussian data: fine detail fades as the noise hides it. c_t falls like
-alpha_t^3, the order of what the guess misses. Time enters as features of
-log_snr that scale and shift every layer (FiLM, Perez et al. 2018).
+alpha_t^3, the order of what the guess misses. Time enters as features of log_snr that scale and shift every layer (FiLM, Perez
+et al. 2018).
 """
 
 from __future__ import annotations
