@@ -98,9 +98,15 @@ def test_samples(row, name, beta):
     target = toy_named(name).truth.tilt(beta)
     exact, other = (target.sample(10_000, generator=seeded(seed))[0] for seed in (1, 2))
     x = sample(Guided(denoiser, training.guidance), exact.shape, generator=seeded(3))
-    off = float(total_variation(mode_masses(x, target), target.mode_masses()))
     barred = beta == 3.0 and name in ("8gaussians", "moons")
-    row(f"mode masses, {name}, beta = {beta:g}", "0.02" if barred else "reported", f"{off:.4f}", off <= 0.02 or not barred)
+    samples = [x]
+    for seed in SEEDS[1:] if barred else ():
+        other_run = trained(name, seed=seed)[0]
+        samples.append(sample(Guided(other_run.denoiser, other_run.guidance), exact.shape, generator=seeded(3)))
+    off = [float(total_variation(mode_masses(points, target), target.mode_masses())) for points in samples]
+    measured = " ".join(f"{value:.4f}" for value in off)
+    what = f"mode masses, {name}, beta = {beta:g}, seeds {' '.join(map(str, SEEDS[: len(off)]))}"
+    row(what, "0.02" if barred else "reported", measured, max(off) <= 0.02 or not barred)
     band = mmd2_null_band(exact, other, permutations=50, generator=seeded(4), chunk=50)
     value = float(mmd2(x, exact, chunk=50))
     row(f"MMD^2 of 10,000 samples, {name}, beta = {beta:g}", f"reported; null band to {band.high:.1e}", f"{value:.1e}", True)
