@@ -112,6 +112,24 @@ def test_what_tensors_gave_is_taken_up_to_the_bit():
         assert same(weights(other, part), weights(trained(tiny()), part))
 
 
+@pytest.mark.parametrize(("width", "threads"), [(8, 1), (129, 2)])
+def test_narrow_networks_train_on_one_thread_and_the_setting_comes_back(monkeypatch, width, threads):
+    training = Training(*data(), tiny(steps=2, width=width))
+    draw, seen = training._draw, set()
+
+    def counted(*sizes):
+        seen.add(torch.get_num_threads())
+        return draw(*sizes)
+
+    monkeypatch.setattr(training, "_draw", counted)
+    torch.set_num_threads(2)
+    try:
+        between = [torch.get_num_threads() for _ in training]
+    finally:
+        torch.set_num_threads(1)
+    assert seen == {threads} and between == [2, 2]
+
+
 def test_each_step_says_what_it_did():
     steps = list(Training(*data(), tiny()))
     assert [step.index for step in steps] == list(range(1, 13))
