@@ -1,6 +1,7 @@
 """Driving JupyterLab as a person would."""
 
 import json
+import urllib.error
 import urllib.request
 
 
@@ -8,27 +9,33 @@ def run_all(page, url, notebook) -> None:
     """Open a notebook of the course and choose Run, Run All Cells."""
     page.goto(f"{url}/lab/tree/notebooks/{notebook}.ipynb?reset", timeout=60_000)
     page.locator(".jp-Notebook").first.wait_for(timeout=60_000)
-    _wait_for_kernel(page, url)
+    _wait_for_kernel(page, url, notebook)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
 
-def kernels(url) -> list[dict]:
-    with urllib.request.urlopen(f"{url}/api/kernels", timeout=10) as answer:
-        return json.load(answer)
+def stop_kernel(url, notebook) -> None:
+    """Shut the notebook's kernel down, whatever it is doing; other notebooks keep theirs."""
+    session = _session(url, notebook)
+    if session is not None:
+        request = urllib.request.Request(f"{url}/api/sessions/{session['id']}", method="DELETE")
+        urllib.request.urlopen(request, timeout=30).close()
 
 
-def stop_kernels(url) -> None:
-    """Shut every kernel down, whatever it is doing."""
-    for kernel in kernels(url):
-        urllib.request.urlopen(urllib.request.Request(f"{url}/api/kernels/{kernel['id']}", method="DELETE"), timeout=20).close()
+def _session(url, notebook) -> dict | None:
+    try:
+        with urllib.request.urlopen(f"{url}/api/sessions", timeout=10) as answer:
+            sessions = json.load(answer)
+    except urllib.error.HTTPError:  # the server's answer while some kernel is starting or going down
+        return None
+    return next((session for session in sessions if session["path"].endswith(f"{notebook}.ipynb")), None)
 
 
-def _wait_for_kernel(page, url) -> None:
+def _wait_for_kernel(page, url, notebook) -> None:
     """Running cells before the kernel is connected makes JupyterLab ask which kernel to use."""
     for _ in range(200):
-        running = kernels(url)
-        if running and all(kernel["execution_state"] == "idle" and kernel["connections"] for kernel in running):
+        session = _session(url, notebook)
+        if session and session["kernel"]["execution_state"] == "idle" and session["kernel"]["connections"]:
             break
         page.wait_for_timeout(200)
     page.wait_for_timeout(1000)

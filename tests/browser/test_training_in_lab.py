@@ -5,26 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lab import run_all, stop_kernels
+from lab import run_all, stop_kernel
 
 pytestmark = pytest.mark.xdist_group("browser")
 SCREEN = Path(__file__).parents[2] / "build" / "screens" / "04_training.png"
+NOTEBOOK = "04_contrastive_energy_prediction"
 BAR = ".jp-OutputArea progress"
 PICTURE = ".jp-OutputArea-output:has(progress) + .jp-OutputArea-output img, .jp-OutputArea:has(progress) img"
 
 
 @pytest.fixture
 def page(browser, lab_url):
-    stop_kernels(lab_url)
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     page = context.new_page()
     yield page
-    stop_kernels(lab_url)
+    stop_kernel(lab_url, NOTEBOOK)
     context.close()
 
 
 def test_training_is_seen_while_it_happens(page, lab_url):
-    run_all(page, lab_url, "04_contrastive_energy_prediction")
+    run_all(page, lab_url, NOTEBOOK)
     picture = page.locator(PICTURE).first
     picture.wait_for(state="attached", timeout=120_000)
     seen = picture.get_attribute("src")
