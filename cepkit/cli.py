@@ -66,11 +66,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _demo(arguments: argparse.Namespace) -> int:
     from cepkit.demo import run_demo
-    from cepkit.toys import TOYS, from_points, make_toy
+    from cepkit.training import DataSource
 
-    name = arguments.toy
-    toy = make_toy(name) if name in TOYS or not name.endswith(".csv") else from_points(name)
-    comparison, path = run_demo(toy, arguments.beta, arguments.out, n=arguments.samples)
+    comparison, path = run_demo(DataSource(arguments.toy).toy(), arguments.beta, arguments.out, n=arguments.samples)
     print(comparison)
     print(f"\nPictures: {path}")
     return 0

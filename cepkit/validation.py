@@ -3,9 +3,10 @@ what was expected and what came."""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -97,6 +98,14 @@ def check_number(value: float, *, name: str, low: float = -math.inf, high: float
 def check_beta(beta: float) -> float:
     """Return the inverse temperature as a finite float of at least 0."""
     return check_number(beta, name="beta", low=0.0)
+
+
+def check_keys(values: Mapping[str, object], kind: type, *, name: str) -> None:
+    """Refuse settings that the dataclass `kind` does not have, by name, and what is no mapping at all."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{name}: expected a mapping of settings, got {type(values).__name__}")
+    for key in values:
+        check_name(key, [entry.name for entry in dataclasses.fields(kind)], name=f"{name} key")
 
 
 def check_name(value: str, known: Iterable[str], *, name: str) -> str:

@@ -64,7 +64,7 @@ def test_demo_prints_the_table_and_the_place_of_the_page(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["demo", "8gausians"], "name: expected one of 8gaussians"),
+        (["demo", "8gausians"], "toy: expected one of 8gaussians"),
         (["demo", "--beta", "-1"], "beta: expected a finite number of at least 0"),
         (["demo", "nowhere.csv"], "x: expected a readable CSV file"),
         (["demo", "--samples", "0"], "n: expected an integer of at least 2"),

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 
 from cepkit.losses import LABELS
 from cepkit.schedules import Schedule, VPCosine, VPLinear
-from cepkit.validation import check_beta, check_name, check_number
+from cepkit.validation import check_beta, check_keys, check_name, check_number
 
 OBJECTIVES = ("CEP", "MSE", "exp-MSE")
 PARTS = ("denoiser", "energy")
@@ -96,17 +96,8 @@ class TrainingConfig:
         Raises:
             ValueError: an unknown key, by name, or a value out of range.
         """
-        if not isinstance(values, Mapping):
-            raise ValueError(f"config: expected a mapping of settings, got {type(values).__name__}")
-        known = [entry.name for entry in fields(cls)]
-        for key in values:
-            check_name(key, known, name="config key")
-        values = dict(values)
-        if "schedule" in values:
-            values["schedule"] = _schedule(values["schedule"])
-        if isinstance(values.get("parts"), list):
-            values["parts"] = tuple(values["parts"])
-        return cls(**values)
+        check_keys(values, cls, name="config")
+        return cls(**{key: _schedule(value) if key == "schedule" else value for key, value in values.items()})
 
 
 def _schedule(values: object) -> Schedule:
@@ -114,6 +105,5 @@ def _schedule(values: object) -> Schedule:
         raise ValueError(f"schedule: expected a mapping with a name, got {values!r}")
     kind = _SCHEDULES[check_name(values["name"], _SCHEDULES, name="schedule name")]
     settings = {key: value for key, value in values.items() if key != "name"}
-    for key in settings:
-        check_name(key, [entry.name for entry in fields(kind)], name="schedule key")
+    check_keys(settings, kind, name="schedule")
     return kind(**settings)

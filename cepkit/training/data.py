@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cepkit.toys import TOYS, Toy, from_points, make_toy
 from cepkit.training.config import LARGEST_SEED
-from cepkit.validation import check_name, check_number
+from cepkit.validation import check_keys, check_name, check_number
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,7 @@ class DataSource:
         Raises:
             ValueError: an unknown key, by name, or a value out of range.
         """
-        if not isinstance(values, Mapping):
-            raise ValueError(f"data: expected a mapping of settings, got {type(values).__name__}")
-        for key in values:
-            check_name(key, [field.name for field in fields(cls)], name="data key")
+        check_keys(values, cls, name="data")
         if "name" not in values:
             raise ValueError("data: expected the name of a toy or CSV file, got none")
         return cls(**values)

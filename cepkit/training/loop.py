@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cepkit.guidance import LearnedGuidance
+from cepkit.guidance.base import one_per_point
 from cepkit.losses import Info, cep_loss, denoising_loss, exp_energy_loss, mean_energy_loss, pooled_energy
 from cepkit.networks import MLPDenoiser, MLPEnergy
 from cepkit.process import perturb
@@ -133,7 +134,7 @@ class Training:
             found: dict[str, Tensor] = {}
             info: Info = {}
             rate = next(iter(self._fits.values())).learning_rate(index)
-            with _one_thread(self.config.width <= NARROW):
+            with _one_thread(self.x.device.type == "cpu" and self.config.width <= NARROW):
                 for part, fit in self._fits.items():
                     if fit.index > index:  # an interrupt came after this network's step and before the other's
                         continue
@@ -224,9 +225,7 @@ def _check_data(x: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
     check_points(x, None, name="x")
     if x.ndim != 2 or len(x) < 2:
         raise ValueError(f"x: expected points of shape (n, D) with n >= 2, got {tuple(x.shape)}")
-    if not isinstance(energy, Tensor) or energy.shape != x.shape[:1]:
-        got = tuple(energy.shape) if isinstance(energy, Tensor) else type(energy).__name__
-        raise ValueError(f"energy: expected one energy per point, shape ({len(x)},), got {got}")
+    one_per_point(energy, x, "energy")
     if not bool(torch.isfinite(energy).all()):
         raise ValueError(f"energy: expected finite values, got {int((~torch.isfinite(energy)).sum())} NaN or infinite")
     return x.detach().float(), energy.detach().float().to(x.device)

@@ -5,8 +5,8 @@
     state.safetensors      weights, optimiser and random streams, what `resume_run` uses
     events.out.tfevents.*  losses, learning rate and, where the truth is known, guidance errors
 
-Every file but the log is replaced as a whole. A run killed at any moment goes on from its last save and ends, on CPU with the
-same number of threads, with the same weights to the bit.
+Every file but the log is replaced as a whole. A run killed at any moment goes on from its last save and ends, on CPU,
+with the same weights to the bit (networks wider than `cepkit.training.loop.NARROW`: with the same number of threads).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Run:
             return
         tensors, metadata = self.training.tensors(), {"step": str(self.training.index)}
         save_tensors(self.folder / _STATE, tensors, metadata)
-        averages = {".".join((part, rest)): v for part, rest, v in _averages(tensors)}
+        averages = {name.replace(".average.", ".", 1): value for name, value in tensors.items() if ".average." in name}
         save_tensors(self.folder / _WEIGHTS, averages, metadata)
         self._saved = self.training.index
 
@@ -88,13 +88,6 @@ class Run:
             self._probe = ErrorProbe(truth, config.beta, config.schedule, n=_PROBE_POINTS, generator=generator)
         for t, error in zip(self._probe.times, self._probe(self.training.guidance).tolist(), strict=True):
             log.add(f"guidance_error/t_{t:g}", error, self.training.index)
-
-
-def _averages(tensors: dict[str, Tensor]) -> Iterator[tuple[str, str, Tensor]]:
-    for name, value in tensors.items():
-        part, kind, *rest = name.split(".")
-        if kind == "average":
-            yield part, ".".join(rest), value
 
 
 def _log_step(log: EventLog, step: TrainingStep, config: TrainingConfig) -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from cepkit import plots
 from cepkit.checkpoints import write_atomically
 from cepkit.comparison import Comparison, compare
-from cepkit.denoisers import ExactDenoiser
+from cepkit.denoisers import Denoiser, ExactDenoiser
 from cepkit.guidance import Guidance, Guided, NormalizedGuidance, toy_estimators
 from cepkit.metrics import PROBE_TIMES
 from cepkit.sampling import sample
@@ -52,12 +52,12 @@ def show_run(folder: str | Path, *, n: int = 2000) -> tuple[str, Comparison, Pat
     path = folder / "figure.png" if toy.dim == 2 else None
     if path is not None:
         picture = io.BytesIO()
-        _figure(run, toy, known["exact"]).savefig(picture, format="png", dpi=110, facecolor="white")
+        _figure(run, toy, denoiser, known["exact"]).savefig(picture, format="png", dpi=110, facecolor="white")
         write_atomically(path, picture.getvalue())
     return headline, table, path
 
 
-def _figure(run: LoadedRun, toy: Toy, exact: Guidance) -> Figure:
+def _figure(run: LoadedRun, toy: Toy, denoiser: Denoiser, exact: Guidance) -> Figure:
     """Rows exact energy, learned energy, error; a last column with samples of both over the target."""
     config = run.config
     x, energy = toy.sample(4096, generator=torch.Generator().manual_seed(config.seed))
@@ -70,7 +70,6 @@ def _figure(run: LoadedRun, toy: Toy, exact: Guidance) -> Figure:
         plots.energy(column[0], toy, exact, t, config.schedule, title=f"exact $E_t$, t = {t:g}", side=70, **limits)
         plots.energy(column[1], toy, learned, t, config.schedule, title="learned", side=70, **limits)
         plots.error_map(column[2], toy, run.guidance, t, config.beta, config.schedule, title="error of the field", side=70)
-    denoiser = run.denoiser or ExactDenoiser(toy.truth, config.schedule)
     pairs = {"exact guidance": (ExactDenoiser(toy.truth, config.schedule), exact), "learned": (denoiser, run.guidance)}
     target = toy.truth.tilt(config.beta)
     for ax, (name, (base, guidance)) in zip(axes[:, -1], pairs.items(), strict=False):
