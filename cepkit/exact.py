@@ -92,6 +92,13 @@ class Mixture:
             self._cache[key] = self._rule(key[0], self._refinement).normalised()
         return self._cache[key]
 
+    def components_at(self, alpha: Tensor, sigma_squared: Tensor) -> Components:
+        """The components fine enough for every noise level of these tensors (float64)."""
+        if not alpha.numel():
+            return self.components(math.inf)
+        widest = self.components(math.inf).std.max()
+        return self.components(float((widest**2 + (sigma_squared / alpha**2).amin()).sqrt()))
+
     def refine(self, factor: float = 2.0) -> Mixture:
         """The same distribution with `factor` times the quadrature nodes, to show that they suffice."""
         return self if self._rule is None else Mixture(self._rule, refinement=self._refinement * factor)
@@ -208,11 +215,9 @@ class Mixture:
         self.tilt(beta)
         t = check_time_shape(check_time(t), check_points(x_t, self.dim).shape[:-1])
         alpha, sigma_squared = schedule.alpha(t.double()), schedule.sigma_squared(t.double())
-        widest = self.components(math.inf).std.max()
-        blur = float((widest**2 + (sigma_squared / alpha**2).amin()).sqrt()) if t.numel() else math.inf
-        if blur == 0.0 or (t.numel() and float(t.min()) == 0.0):
+        if t.numel() and float(t.min()) == 0.0:
             raise ValueError("t: expected times in (0, 1]; at t = 0 nothing is blurred and the density may not exist")
-        components = self.components(blur).to(x_t)
+        components = self.components_at(alpha, sigma_squared).to(x_t)
         if t.ndim:
             alpha, sigma_squared = (value.to(x_t).reshape(-1, 1) for value in (alpha, sigma_squared))
             return by_chunks(lambda x, a, s: formula(NoisyView(components, x, a, s)), x_t, components, alpha, sigma_squared)

@@ -93,6 +93,15 @@ def _wide_interval(d: Tensor, half: Tensor, var: Tensor, unit: Tensor) -> tuple[
     return log_density, (side * (unit / math.sqrt(math.pi))) * drop * bell / mass
 
 
+def axis_kernel(coordinates: Tensor, components: Components, axis: int, alpha: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    """Log density of one coordinate (n,) of x_t under each component, (n, K), and its derivative."""
+    offset = coordinates[:, None] - alpha * components.mean[:, axis]
+    if components.half_width is not None:
+        return interval(offset, alpha * components.half_width[axis], var)
+    slope = -offset / var
+    return 0.5 * slope * offset - 0.5 * (2 * math.pi * var).log(), slope
+
+
 class AxisTables(NamedTuple):
     """`interval` of every component at the few distinct coordinates of a grid, per axis (distinct, K)."""
 
@@ -112,10 +121,7 @@ def axis_tables(components: Components, x_t: Tensor, alpha: Tensor, sigma_square
     if 4 * max(len(values) for values, _ in distinct) > len(x_t):
         return None
     var = alpha**2 * components.std**2 + sigma_squared
-    columns = [
-        interval(values[:, None] - alpha * mean, alpha * half, var)
-        for (values, _), mean, half in zip(distinct, components.mean.T, half_width, strict=True)
-    ]
+    columns = [axis_kernel(values, components, axis, alpha, var) for axis, (values, _) in enumerate(distinct)]
     tables = AxisTables([log for log, _ in columns], [slope for _, slope in columns])
     return tables, torch.stack([index for _, index in distinct], -1)
 
@@ -141,7 +147,7 @@ class NoisyView:
             self._slopes = [slope[row] for slope, row in zip(tables.slope, index.T, strict=True)]
             self.log_kernel = sum(log[row] for log, row in zip(tables.log_density, index.T, strict=True))
         else:
-            axes = [interval(self._offset(a), alpha * half, self.var) for a, half in enumerate(components.half_width)]
+            axes = [axis_kernel(x_t[:, axis], components, axis, alpha, self.var) for axis in range(components.dim)]
             self._slopes = [slope for _, slope in axes]
             self.log_kernel = sum(log for log, _ in axes)
 

@@ -36,6 +36,9 @@ class ErrorProbe:
         times: where to measure, in (0, 1].
         n: points for each time. At small t the error sits at few points: differences between probes of a few thousand points
             are partly chance there, differences on one probe are not.
+
+    Attributes:
+        points, exact: for each time, x_t (n, D) and the exact guidance there.
     """
 
     def __init__(
@@ -51,15 +54,15 @@ class ErrorProbe:
     ) -> None:
         self.times = tuple(check_number(t, name="times", low=1e-6, high=1.0) for t in times)
         n, target = check_number(n, name="n", low=1, integer=True), truth.tilt(beta)
-        self._points = []
+        self.points = []
         for t in self.times:
             x0, _ = target.sample(n, generator=generator, dtype=dtype)
-            self._points.append(perturb(x0, t, schedule, generator=generator).x_t)
-        self._exact = [truth.guidance(x_t, t, beta, schedule) for x_t, t in zip(self._points, self.times, strict=True)]
+            self.points.append(perturb(x0, t, schedule, generator=generator).x_t)
+        self.exact = [truth.guidance(x_t, t, beta, schedule) for x_t, t in zip(self.points, self.times, strict=True)]
 
     def __call__(self, field: Field) -> Tensor:
         """The error of a field (x_t, t) -> guidance at each time, shape (number of times,)."""
-        pairs = zip(self._points, self.times, self._exact, strict=True)
+        pairs = zip(self.points, self.times, self.exact, strict=True)
         return torch.stack([relative_error(field(x_t, t).detach(), exact) for x_t, t, exact in pairs])
 
 

@@ -95,10 +95,22 @@ def sampling_steps(
     Raises:
         ValueError: an unknown method or spacing, a number out of range, or points that are not finite.
     """
+    times = time_grid(denoiser.schedule, steps, t_end=t_end, spacing=spacing)
+    return walk(denoiser, x, times, method=method, generator=generator)
+
+
+def walk(
+    denoiser: Denoiser, x: Tensor, times: Tensor, *, method: str = "dpmpp2m", generator: torch.Generator | None = None
+) -> Iterator[Step]:
+    """The same from x at times[0] down to times[-1], from any noise level: `times` falls strictly, shape (steps + 1,), float64.
+
+    Raises:
+        ValueError: an unknown method, times that do not fall or are fewer than two, or points that are not finite.
+    """
     check_name(method, METHODS, name="method")
     check_points(x, None, name="x")
-    schedule = denoiser.schedule
-    times = time_grid(schedule, steps, t_end=t_end, spacing=spacing)
+    if times.ndim != 1 or len(times) < 2 or not bool((times.diff() < 0).all()):
+        raise ValueError(f"times: expected at least two strictly falling times, got {times.tolist()}")
     return _walk(denoiser, x, times, method, generator)
 
 

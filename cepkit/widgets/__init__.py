@@ -2,6 +2,7 @@
 
 from cepkit.widgets.canvas import FieldCanvas, Panel
 from cepkit.widgets.explorer import GuidanceExplorer
+from cepkit.widgets.lab import GuidanceLab
 from cepkit.widgets.live import watch
 
-__all__ = ["FieldCanvas", "GuidanceExplorer", "Panel", "watch"]
+__all__ = ["FieldCanvas", "GuidanceExplorer", "GuidanceLab", "Panel", "watch"]

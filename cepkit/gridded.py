@@ -1,0 +1,265 @@
+"""The truth at the speed of a slider: a `Mixture` tabulated on a grid, one matrix product in place of a sum for each point.
+
+Noise does not mix the axes, so seen at the points (x_i, y_j) of a grid every component is a product and
+
+    q_t(x_i, y_j) = sum_k w_k A_ik B_jk,      dq_t/dx = sum_k w_k A'_ik B_jk,      dq_t/dy = sum_k w_k A_ik B'_jk
+
+are matrix products; the noised target has the same A and B with other weights w (Theorem 3.1 then gives E_t and its gradient).
+On the grid that is exact. Between its points values are interpolated bilinearly, and a point outside the grid, or so far out
+in the tail that the product underflows, is handed to the `Mixture` itself. How much the interpolation costs is measured by
+whoever uses it: the truth is one call away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample, threshold
+
+from cepkit.components import Components
+from cepkit.exact import Mixture
+from cepkit.kernels import axis_kernel
+from cepkit.posterior import Fields
+from cepkit.schedules import Schedule
+from cepkit.validation import check_beta, check_number, check_points, check_time
+
+_FAR = -322.0  # a factor below exp(-322) counts as zero: the product of two would leave the normal numbers
+_UNDERFLOW = 1e-270  # a sum below it may have lost terms
+_SMALL_BETA = 1e-4  # E_t is beta E[E | x_t] to first order; float64 keeps eight digits of the quotient at this beta
+_KEPT_TABLES, _KEPT_KERNELS = 400, 64
+_NODES_KEPT, _NODES_AT_ONCE = 1500, 8192
+_FEW_COMPONENTS = 64  # a clean energy with so few costs less than looking it up
+
+
+Parts = list[tuple[Tensor, ...]]  # A, A', B, B' of the header, each (side, K), a limited number of components at a time
+
+
+class GriddedTruth:
+    """A two-dimensional `Mixture` with the same methods, answered from tables that are made when first asked for.
+
+    Results follow the dtype of `x_t` and are differentiable in it. A time for each point is passed on to the mixture.
+
+    Args:
+        truth: the mixture.
+        centre, extent: the grid covers [-extent, extent]^2 around `centre`.
+        side: points along each axis.
+    """
+
+    def __init__(self, truth: Mixture, *, centre: tuple[float, float] = (0.0, 0.0), extent: float = 4.5, side: int = 128) -> None:
+        if truth.dim != 2:
+            raise ValueError(f"truth: expected a two-dimensional mixture, got {truth.dim} dimensions")
+        self.truth = truth
+        self.side = check_number(side, name="side", low=2, integer=True)
+        self.extent = check_number(extent, name="extent", low=1e-6)
+        self.centre = torch.tensor(centre, dtype=torch.float64)
+        self._tables: OrderedDict[tuple, _Table] = OrderedDict()
+        self._densities: OrderedDict[tuple, Tensor] = OrderedDict()
+        self._kernels: OrderedDict[tuple, Parts] = OrderedDict()
+
+    @property
+    def dim(self) -> int:
+        return 2
+
+    def tilt(self, beta: float) -> Mixture:
+        """The target; see `Mixture.tilt`."""
+        return self.truth.tilt(beta)
+
+    def log_q(self, x_t: Tensor, t: Tensor | float, schedule: Schedule) -> Tensor:
+        """log q_t(x_t), shape (...)."""
+        return self._look(x_t, t, schedule, None, lambda: self.truth.log_q, 0, 1)[..., 0]
+
+    def score(self, x_t: Tensor, t: Tensor | float, schedule: Schedule) -> Tensor:
+        """grad log q_t(x_t), shape (..., 2)."""
+        return self._look(x_t, t, schedule, None, lambda: self.truth.score, 1, 3)
+
+    def energy_t(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
+        """E_t(x_t), shape (...)."""
+        return self._look(x_t, t, schedule, beta, lambda: self.truth.energy_t, 0, 1)[..., 0]
+
+    def guidance(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
+        """-grad E_t(x_t), shape (..., 2)."""
+        return self._look(x_t, t, schedule, beta, lambda: self.truth.guidance, 1, 3)
+
+    def fields(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Fields:
+        """log q_t, score, E_t and guidance."""
+        methods = (self.log_q, self.score)
+        return Fields(
+            *(method(x_t, t, schedule) for method in methods),
+            self.energy_t(x_t, t, beta, schedule),
+            self.guidance(x_t, t, beta, schedule),
+        )
+
+    def mean_energy_t(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
+        """beta E[E(x_0) | x_t], shape (...): the derivative of E_t with respect to beta at 0."""
+        factor = check_beta(beta) / _SMALL_BETA
+        return factor * self._look(x_t, t, schedule, _SMALL_BETA, lambda: self.truth.energy_t, 0, 1)[..., 0]
+
+    def mean_energy_guidance(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
+        """-beta grad E[E(x_0) | x_t], shape (..., 2)."""
+        factor = check_beta(beta) / _SMALL_BETA
+        return factor * self._look(x_t, t, schedule, _SMALL_BETA, lambda: self.truth.guidance, 1, 3)
+
+    def energy(self, x0: Tensor) -> Tensor:
+        """The clean energy, shape (...); looked up only where the mixture has many components."""
+        if self.truth.components().count <= _FEW_COMPONENTS:
+            return self.truth.energy(x0)
+        key = ("energy",)
+        if key not in self._tables:
+            clean = self.truth.energy(self.points().float())
+            self._tables[key] = _Table.of(torch.stack([clean, torch.ones_like(clean)]))
+        return self._interpolate(check_points(x0, 2, name="x0"), self._tables[key], self.truth.energy, 0, 1)[..., 0]
+
+    def points(self) -> Tensor:
+        """The points of the grid, (side, side, 2), float64, rows from bottom to top."""
+        axes = self._axes()
+        x, y = torch.meshgrid(*axes, indexing="xy")
+        return torch.stack([x, y], -1)
+
+    def prepare(self, t: float, beta: float | None, schedule: Schedule) -> None:
+        """Make the tables of this time now, so that a later look-up does not wait for them: q_t's, and E_t's unless beta is None."""
+        for key in {None, beta}:
+            self._table(float(t), schedule, key)
+
+    # -- tables --------------------------------------------------------------------------------------------------
+
+    def _axes(self) -> tuple[Tensor, Tensor]:
+        offsets = torch.linspace(-self.extent, self.extent, self.side, dtype=torch.float64)
+        return self.centre[0] + offsets, self.centre[1] + offsets
+
+    def _table(self, t: float, schedule: Schedule, beta: float | None) -> _Table:
+        """log q_t and the score, or E_t and the guidance."""
+        key = (t, schedule, beta)
+        if key not in self._tables:
+            data = self._density(t, schedule, None)
+            if beta is None:
+                self._tables[key] = _Table.of(data)
+            else:
+                target = self._density(t, schedule, beta)
+                self._tables[key] = _Table.of(torch.cat([(data - target)[:1], (target - data)[1:3], data[3:] * target[3:]]))
+            while len(self._tables) > _KEPT_TABLES:
+                self._tables.popitem(last=False)
+        self._tables.move_to_end(key)
+        return self._tables[key]
+
+    def _density(self, t: float, schedule: Schedule, beta: float | None) -> Tensor:
+        """(4, side, side), float64: the log of q_t or of the noised, unnormalised target, its gradient, and 1 where they hold."""
+        key = (t, schedule)
+        if beta is None and key in self._densities:
+            return self._densities[key]
+        components, axes = self._kernel(t, schedule, beta)
+        log_weight = components.log_weight
+        if beta is not None and components.quadratic == 0.0:
+            log_weight = log_weight - beta * components.energy
+        top = log_weight.amax()
+        weight = (log_weight - top).exp()
+        total, dx, dy = 0.0, 0.0, 0.0
+        for part, w in zip(axes, weight.split(_NODES_AT_ONCE), strict=True):
+            a, slope_a, b, slope_b = part
+            weighted = a * w
+            total, dx, dy = total + b @ weighted.T, dx + b @ (slope_a * w).T, dy + slope_b @ weighted.T
+        holds = total > _UNDERFLOW
+        total = total.clamp_min(_UNDERFLOW)
+        table = torch.stack([total.log() + top, dx / total, dy / total, holds.double()])
+        table = torch.where(holds, table, 0.0)
+        if beta is None:
+            self._densities[key] = table
+            while len(self._densities) > _KEPT_KERNELS:
+                self._densities.popitem(last=False)
+        return table
+
+    def _kernel(self, t: float, schedule: Schedule, beta: float | None) -> tuple[Components, Parts]:
+        """The components seen at time t, tilted where that moves them, and their factors."""
+        alpha, sigma_squared = (f(torch.tensor(t, dtype=torch.float64)) for f in (schedule.alpha, schedule.sigma_squared))
+        components = self.truth.components_at(alpha, sigma_squared)
+        tilted = components.quadratic != 0.0 and beta is not None
+        if tilted:
+            components = components.tilt(beta)
+        key = (t, schedule, beta if tilted else None)
+        if key in self._kernels:
+            return components, self._kernels[key]
+        parts = [_products(part, self._axes(), alpha, sigma_squared) for part in _split(components)]
+        if components.count <= _NODES_KEPT and not tilted:
+            self._kernels[key] = parts
+            while len(self._kernels) > _KEPT_KERNELS:
+                self._kernels.popitem(last=False)
+        return components, parts
+
+    # -- looking up ----------------------------------------------------------------------------------------------
+
+    def _look(
+        self,
+        x_t: Tensor,
+        t: Tensor | float,
+        schedule: Schedule,
+        beta: float | None,
+        exact: Callable[[], Callable],
+        first: int,
+        last: int,
+    ) -> Tensor:
+        """Channels first to last of a table at the points x_t, shape (..., last - first)."""
+        check_points(x_t, 2)
+        method, rest = exact(), (schedule,) if beta is None else (check_beta(beta), schedule)
+        t = check_time(t)
+        if t.ndim:
+            return method(x_t, t, *rest).reshape(*x_t.shape[:-1], last - first)
+        return self._interpolate(x_t, self._table(float(t), schedule, beta), lambda x: method(x, t, *rest), first, last)
+
+    def _interpolate(self, x: Tensor, table: _Table, exact: Callable[[Tensor], Tensor], first: int, last: int) -> Tensor:
+        """Bilinear in a table; `exact` answers for the points at which it does not hold."""
+        rows = x.reshape(-1, 2)
+        place = (rows - self.centre.to(rows)) / self.extent
+        values = grid_sample(table.channels.to(rows)[None], place[None, None], align_corners=True, padding_mode="border")[
+            0, :, 0
+        ].T
+        looked_up = values[:, first:last]
+        if float(place.detach().abs().amax()) > 1 or not table.everywhere:
+            outside = (place.detach().abs() > 1).any(-1) | (values[:, -1].detach() < 0.999)
+            if bool(outside.any()):
+                looked_up = looked_up.index_put((outside,), exact(rows[outside]).reshape(-1, last - first))
+        return looked_up.reshape(*x.shape[:-1], last - first)
+
+
+class _Table(NamedTuple):
+    """What is looked up: channels (C, side, side), float32, the last 1 where the others hold."""
+
+    channels: Tensor
+    everywhere: bool
+
+    @classmethod
+    def of(cls, channels: Tensor) -> _Table:
+        return cls(channels.float(), bool((channels[-1] == 1).all()))
+
+
+def _split(components: Components) -> list[Components]:
+    cut = [slice(start, start + _NODES_AT_ONCE) for start in range(0, components.count, _NODES_AT_ONCE)]
+    wide = components.std.numel() > 1
+    return [
+        replace(
+            components,
+            log_weight=components.log_weight[s],
+            mean=components.mean[s],
+            std=components.std[s] if wide else components.std,
+            energy=components.energy[s],
+            mode=components.mode[s],
+        )
+        for s in cut
+    ]
+
+
+def _products(components: Components, axes: tuple[Tensor, Tensor], alpha: Tensor, sigma_squared: Tensor) -> tuple[Tensor, ...]:
+    var = alpha**2 * components.std**2 + sigma_squared
+    if components.half_width is not None:  # float32 is exact enough for boxes and many times faster
+        components, var, alpha = components.to(torch.empty(0)), var.float(), alpha.float()
+        axes = tuple(axis.float() for axis in axes)
+    columns = []
+    for axis, coordinates in enumerate(axes):
+        log_density, slope = axis_kernel(coordinates, components, axis, alpha, var)
+        density = threshold(log_density.double().clamp_min(_FAR - 1), _FAR, -math.inf).exp()  # denormal numbers are slow
+        columns += [density, slope.double() * density]
+    return tuple(columns)

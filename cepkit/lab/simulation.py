@@ -1,0 +1,303 @@
+"""Particles under several estimators from the same noise, maps of every field along the sampler's times, and measures.
+
+Everything is a generator that pauses with `yield` every few milliseconds and returns its result, so that a view can drop
+work that a newer setting has made stale. Sums over the data are looked up in a `GriddedTruth`; the measures compare with the
+mixture itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cepkit import plots
+from cepkit.denoisers import Denoiser, ExactDenoiser, predict
+from cepkit.gridded import GriddedTruth
+from cepkit.guidance import ExactGuidance, Guided
+from cepkit.lab.estimators import Estimators, Failure, Field, Guard
+from cepkit.metrics import ErrorProbe, kernel_bandwidths, mmd2, mode_masses, relative_error, total_variation
+from cepkit.sampling import METHODS, initial_noise, time_grid, walk
+from cepkit.schedules import Schedule, VPLinear
+from cepkit.toys import Toy
+from cepkit.validation import check_beta, check_name, check_number
+
+MAP_SIDE = 49  # odd, so that every second point is a symmetric grid of arrows
+_BEYOND = 1e3  # particles are looked at no further out than this
+_PROBE_POINTS, _MEASURED, _FLOOR_SETS = 256, 1000, 5
+_VISIBLE_DEPTH = 12.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a sample depends on.
+
+    Attributes:
+        scale: guidance scale s.
+        beta: inverse temperature.
+        steps, method: of the sampler.
+        particles: how many.
+        seed: of the noise, the same in every panel.
+    """
+
+    scale: float = 1.0
+    beta: float = 3.0
+    steps: int = 25
+    method: str = "dpmpp2m"
+    particles: int = 2000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_number(self.scale, name="scale")
+        check_beta(self.beta)
+        check_number(self.steps, name="steps", low=1, high=200, integer=True)
+        check_name(self.method, METHODS, name="method")
+        check_number(self.particles, name="particles", low=1, high=20_000, integer=True)
+        check_number(self.seed, name="seed", low=0, high=2**53, integer=True)
+
+
+class Paths(NamedTuple):
+    """Particles at every time of the sampler: x is (P, T, N, 2) for P panels, `times` falls from 1."""
+
+    times: list[float]
+    x: Tensor
+    failures: list[Failure | None]
+
+
+class Maps(NamedTuple):
+    """Pictures at each time, rows from bottom to top: target is (T, S, S) in [0, 1], NaN nowhere; energies (P, T, S, S) up to a
+    constant for each time, NaN where q_t is negligible or there is none; errors likewise, relative to the exact field's size.
+    On every second point: points (A, A, 2), the score (T, A, A, 2) and the guidance (P, T, A, A, 2), at scale 1."""
+
+    times: list[float]
+    target: Tensor
+    data: Tensor
+    energies: Tensor
+    errors: Tensor
+    points: Tensor
+    score: Tensor
+    guidance: Tensor
+    failures: list[Failure | None]
+
+
+class Along(NamedTuple):
+    """Over p_t at each time: root mean square lengths of the score (T,) and of each guidance (P, T), and relative errors of the
+    guidances (P, T); NaN where an estimator failed or, for errors, where nothing is to be guided (beta = 0)."""
+
+    times: list[float]
+    score: Tensor
+    guidance: Tensor
+    errors: Tensor
+
+
+class Finished(NamedTuple):
+    """Of the finished samples: MMD^2 to exact ones (P,) and the largest between exact sets, total variation of the mode masses
+    (P,), mean energies (P,) and the target's."""
+
+    mmd2: Tensor
+    mmd2_floor: float
+    mode_error: Tensor
+    mean_energy: Tensor
+    target_energy: float
+
+
+class Simulation:
+    """A toy, the estimators to compare on it, and the denoiser they all share.
+
+    Args:
+        toy: two-dimensional.
+        estimators: names or a mapping, see `cepkit.lab.estimators.Estimators`.
+        denoiser: the exact one when absent.
+        beta: at which networks are trained.
+
+    Raises:
+        ValueError: a toy of other dimension, an unknown name, or a value that is not callable.
+    """
+
+    def __init__(
+        self,
+        toy: Toy,
+        estimators: Iterable[str] | Mapping[str, Field | None],
+        *,
+        denoiser: Denoiser | None = None,
+        schedule: Schedule | None = None,
+        beta: float = 3.0,
+        train_steps: int = 1000,
+    ) -> None:
+        if toy.dim != 2:
+            raise ValueError(f"toy: expected a two-dimensional toy to draw, got {toy.dim} dimensions")
+        self.schedule = schedule or getattr(denoiser, "schedule", None) or VPLinear()
+        self.toy = toy
+        reach = max(1.1 * toy.extent, 4.2 + max(abs(c) for c in toy.centre))  # noise at t = 1 lies round the origin
+        self.gridded = GriddedTruth(toy.truth, centre=toy.centre, extent=reach)
+        self.denoiser = ExactDenoiser(self.gridded, self.schedule) if denoiser is None else denoiser
+        self.estimators = Estimators(
+            replace(toy, truth=self.gridded), estimators, self.schedule, beta=beta, train_steps=train_steps
+        )
+        self._probes: dict[tuple, ErrorProbe] = {}
+        self._targets: dict[float, tuple[Tensor, Tensor, float]] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.estimators.names
+
+    def times(self, steps: int) -> Tensor:
+        """The sampler's times, (steps + 1,)."""
+        return time_grid(self.schedule, steps)
+
+    # -- particles -----------------------------------------------------------------------------------------------
+
+    def paths(self, settings: Settings, *, particles: int | None = None) -> Generator[None, None, Paths]:
+        """The first `particles` (default: all) of the particles of these settings, under every estimator."""
+        guards, times = self.estimators.guards(settings.beta), self.times(settings.steps)
+        noise = initial_noise((settings.particles, 2), generator=_seeded(settings.seed))[:particles]
+        groups = [[guard] for guard in guards] if settings.method == "sde" else [guards]  # fresh noise too is the same in all
+        columns = []
+        for group in groups:
+            states = []
+            for step in self._walk(group, noise.expand(len(group), -1, -1), times, settings):
+                states.append(step.x)
+                yield
+            columns.append(torch.stack(states, 1))
+        return Paths(times.tolist(), torch.cat(columns), [guard.failure for guard in guards])
+
+    def drop(self, x: tuple[float, float], start: int, settings: Settings) -> Tensor:
+        """The path of one particle put down at x at the time of index `start`, (P, T - start, 2), under every estimator."""
+        guards, times = self.estimators.guards(settings.beta), self.times(settings.steps)[start:]
+        placed = torch.tensor([[x]], dtype=torch.float32).expand(len(guards), -1, -1)
+        if len(times) < 2:
+            return placed
+        return torch.stack([step.x for step in self._walk(guards, placed, times, settings)], 1)[:, :, 0]
+
+    def _walk(self, guards: list[Guard], x: Tensor, times: Tensor, settings: Settings):
+        def guidance(x_t: Tensor, t: Tensor | float) -> Tensor:
+            return torch.stack([guard(rows, t) for guard, rows in zip(guards, x_t, strict=True)])
+
+        guided = _Bounded(Guided(self.denoiser, guidance, settings.scale))
+        return walk(guided, x, times, method=settings.method, generator=_seeded(settings.seed))
+
+    # -- maps ----------------------------------------------------------------------------------------------------
+
+    def maps(self, beta: float, steps: int) -> Generator[None, None, Maps]:
+        """Maps at every time of the sampler."""
+        guards, times = self.estimators.guards(beta), self.times(steps).tolist()
+        x = plots.picture_points(self.toy, MAP_SIDE)
+        columns = []
+        for t in times:
+            columns.append(self._maps_at(x, t, beta, guards))
+            yield
+        target, data, energies, errors, score, guidance = (torch.stack(column) for column in zip(*columns, strict=True))
+        panels = (values.transpose(0, 1) for values in (energies, errors, guidance))
+        energies, errors, guidance = panels
+        failures = [guard.failure for guard in guards]
+        return Maps(times, target, data, energies, errors, x[::2, ::2], score, guidance, failures)
+
+    def _maps_at(self, x: Tensor, t: float, beta: float, guards: list[Guard]) -> tuple[Tensor, ...]:
+        log_q, score, energy_t, exact = self.gridded.fields(x, t, beta, self.schedule)
+        log_p = log_q - energy_t
+        visible = log_q > log_q.max() - _VISIBLE_DEPTH
+        weight = torch.softmax(log_q.flatten(), 0).reshape(log_q.shape)
+        typical = (torch.softmax(log_p.flatten(), 0) @ exact.reshape(-1, 2).square().sum(-1)).sqrt().clamp_min(1e-12)
+        energies, errors, fields = [], [], []
+        for guard in guards:
+            field, energy = guard(x, t), guard.energy(x, t)
+            if guard.field is None or guard.failure is not None:
+                energy = field = torch.full_like(x, torch.nan)
+                energy = energy[..., 0]
+            elif energy is None:
+                energy = torch.full_like(log_q, torch.nan)
+            energies.append(torch.where(visible, energy - (weight * energy).sum(), torch.nan))
+            errors.append(torch.where(visible, (field - exact).norm(dim=-1) / typical, torch.nan))
+            fields.append(torch.nan_to_num(field)[::2, ::2])
+        pictures = ((density - density.max()).div(2).exp() for density in (log_p, log_q))
+        return *pictures, torch.stack(energies), torch.stack(errors), score[::2, ::2], torch.stack(fields)
+
+    # -- measures ------------------------------------------------------------------------------------------------
+
+    def along(self, beta: float, steps: int) -> Generator[None, None, Along]:
+        """The fields along the sampler's times, at points of p_t."""
+        guards, times = self.estimators.guards(beta), self.times(steps).tolist()
+        rows = []
+        for t in times:
+            rows.append(self._measure_fields(t, beta, guards))
+            yield
+        return Along(times, *(torch.stack(column, -1) for column in zip(*rows, strict=True)))
+
+    def finished(self, paths: Paths, beta: float) -> Generator[None, None, Finished]:
+        """The samples at the end of the paths, against exact draws of the target."""
+        exact, bandwidths, floor = yield from self._target(beta)
+        target = self.toy.truth.tilt(beta)
+        rows = []
+        for x in paths.x[:, -1, :_MEASURED]:
+            x = x.clamp(-_BEYOND, _BEYOND).contiguous()
+            distance = mmd2(x, exact, bandwidths=bandwidths) if len(x) > 1 else torch.tensor(torch.nan)
+            yield
+            modes = total_variation(mode_masses(x, target), target.mode_masses())
+            yield
+            rows.append(torch.stack([distance.double(), modes, self.toy.energy(x).mean().double()]))
+            yield
+        distances, modes, energies = torch.stack(rows).T
+        return Finished(distances, floor, modes, energies, float(self.toy.energy(exact).mean()))
+
+    def _measure_fields(self, t: float, beta: float, guards: list[Guard]) -> tuple[Tensor, Tensor, Tensor]:
+        key = (t, beta)
+        if key not in self._probes:
+            if len(self._probes) > 400:
+                self._probes.clear()
+            self._probes[key] = ErrorProbe(self.toy.truth, beta, self.schedule, times=(t,), n=_PROBE_POINTS, generator=_seeded(1))
+        (x,), (exact,) = self._probes[key].points, self._probes[key].exact
+        norms, errors = [], []
+        for guard in guards:
+            field = exact if self._is_exact(guard, beta) else guard(x, t)
+            known = guard.field is not None and guard.failure is None
+            norms.append(_size(field) if known else torch.tensor(torch.nan))
+            errors.append(relative_error(field, exact) if known and beta > 0 else torch.tensor(torch.nan))
+        return _size(predict(self.denoiser, "score", x, t)), torch.stack(norms), torch.stack(errors)
+
+    def _is_exact(self, guard: Guard, beta: float) -> bool:
+        """Whether this is the truth itself, which is measured as such and not as looked up."""
+        return isinstance(guard.field, ExactGuidance) and guard.field == ExactGuidance(self.gridded, beta, self.schedule)
+
+    def _target(self, beta: float) -> Generator[None, None, tuple[Tensor, Tensor, float]]:
+        """Exact samples, the kernel's bandwidths, and the largest MMD^2 of further exact sets."""
+        if beta not in self._targets:
+            target, generator = self.toy.truth.tilt(beta), _seeded(2)
+            exact = target.sample(_MEASURED, generator=generator)[0]
+            bandwidths = kernel_bandwidths(exact)
+            floors = []
+            for _ in range(_FLOOR_SETS):
+                other = target.sample(_MEASURED, generator=generator)[0]
+                floors.append(float(mmd2(other, exact, bandwidths=bandwidths)))
+                yield
+            self._targets[beta] = (exact, bandwidths, max(floors))
+        return self._targets[beta]
+
+
+@dataclass(frozen=True)
+class _Bounded:
+    """A denoiser asked no further out than `_BEYOND`: a particle thrown there stays drawn nowhere instead of overflowing."""
+
+    denoiser: Denoiser
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.denoiser.schedule
+
+    @property
+    def parametrisation(self) -> str:
+        return self.denoiser.parametrisation
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return self.denoiser(x_t.clamp(-_BEYOND, _BEYOND), t)
+
+
+def _size(field: Tensor) -> Tensor:
+    """The root mean square length of vectors (n, 2)."""
+    return field.square().sum(-1).mean().sqrt()
+
+
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

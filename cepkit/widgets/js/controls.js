@@ -1,0 +1,63 @@
+// Native controls bound to the model: each is an input with a label, so that Tab, arrows and a screen reader work.
+
+function element(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key in made) made[key] = value; else made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+const short = (value, digits = 3) => (Number.isFinite(value) ? String(Number(value.toPrecision(digits))) : "–");
+
+// A labelled control for one of the model's values; `shown` turns the value into the text beside it.
+function bind(model, { name, label, kind, hint = "", options = [], min, max, step }, shown = (value) => short(value)) {
+  let input;
+  const output = element("output");
+  const read = { number: () => Number(input.value), check: () => input.checked, select: () => options[input.selectedIndex].value };
+  if (kind === "select") {
+    input = element("select", {}, ...options.map((option) => element("option", { textContent: option.label, value: String(option.value) })));
+  } else if (kind === "check") {
+    input = element("input", { type: "checkbox" });
+  } else {
+    input = element("input", { type: kind === "number" ? "number" : "range", min, max, step });
+  }
+  const refresh = () => {
+    const value = model.get(name);
+    if (kind === "check") input.checked = value;
+    else if (kind === "select") input.selectedIndex = options.findIndex((option) => option.value === value);
+    else if (input.value === "" || Number(input.value) !== value) input.value = value;
+    if (kind === "range") output.textContent = shown(value);
+  };
+  const send = () => {
+    const value = read[kind === "range" ? "number" : kind]();
+    if (kind !== "number" || (input.value !== "" && input.checkValidity())) {
+      model.set(name, value);
+      model.save_changes();
+    }
+    refresh();
+  };
+  input.addEventListener(kind === "number" ? "change" : "input", send);
+  model.on(`change:${name}`, refresh);
+  input.dataset.control = name;
+  const parts = kind === "check" ? [input, label] : kind === "range" ? [label, input, output] : [label, input];
+  const root = element("label", { className: `cepkit-control cepkit-${kind}`, title: hint }, ...parts);
+  refresh();
+  return { root, input, refresh, stop: () => model.off(`change:${name}`, refresh) };
+}
+
+const LAYERS = [
+  { name: "heat", label: "heat", kind: "select", options: [
+    { value: "none", label: "none" }, { value: "target", label: "target density p_t" }, { value: "data", label: "data density q_t" },
+    { value: "energies", label: "intermediate energy" }, { value: "errors", label: "error against the truth" }] },
+  { name: "field", label: "field", kind: "select", options: [
+    { value: "none", label: "none" }, { value: "guidance", label: "s × guidance" }, { value: "score", label: "score" },
+    { value: "sum", label: "score + s × guidance" }] },
+  { name: "streamlines", label: "as streamlines", kind: "check", hint: "Draw the field as streamlines instead of arrows" },
+  { name: "show_particles", label: "particles", kind: "check" },
+  { name: "trajectories", label: "trajectories", kind: "check", hint: "Paths of forty particles" },
+  { name: "contours", label: "contours", kind: "check" },
+  { name: "locked", label: "lock scales", kind: "check", hint: "One colour and arrow scale for all panels, one colour scale for all t" },
+  { name: "show_chart", label: "chart over t", kind: "check" },
+];

@@ -1,0 +1,323 @@
+"""The guidance lab: the same particles under several estimators, with every field and map, beside the exact truth."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import anywidget
+import torch
+import traitlets
+
+from cepkit import plots
+from cepkit.denoisers import Denoiser
+from cepkit.lab import Paths, Settings, Simulation
+from cepkit.lab.estimators import Field
+from cepkit.sampling import METHODS
+from cepkit.schedules import Schedule
+from cepkit.toys import Toy, make_toy
+from cepkit.widgets.packing import colour_tables, pack_chart, pack_maps, pack_paths, pack_readout
+from cepkit.widgets.page import SCALES, lab_page
+from cepkit.widgets.scripts import STYLE, script
+
+DEFAULT = ("exact", "mean energy", "DPS", "no guidance")
+HEATS = ("none", "target", "data", "energies", "errors")
+FIELDS = ("none", "guidance", "score", "sum")
+CONTROLS = [
+    {"name": "scale", "label": "scale s", "kind": "range", "min": 0, "max": 10, "step": 0.05, "hint": "Multiplies the guidance"},
+    {"name": "beta", "label": "β", "kind": "range", "min": 0, "max": 20, "step": 0.25, "hint": "Inverse temperature of the target"},
+    {"name": "steps", "label": "steps", "kind": "range", "min": 1, "max": 100, "step": 1, "hint": "Steps of the sampler"},
+    {"name": "method", "label": "sampler", "kind": "select", "options": [
+        {"value": name, "label": label} for name, label in zip(METHODS, ("DPM-Solver++(2M)", "DDIM", "SDE"), strict=True)]},
+    {"name": "particles", "label": "particles", "kind": "number", "min": 1, "max": 20000, "step": 1},
+    {"name": "seed", "label": "seed", "kind": "number", "min": 0, "max": 999999, "step": 1},
+]  # fmt: skip
+_COLOURS = ("#882255", "#44AA99", "#999933", "#AA4499")  # of callables that the course has no colour for
+_FIRST_PARTICLES = 300
+_AT_ONCE = 0.012  # seconds of work between two looks at what the user did meanwhile
+_SLOW = 0.2  # seconds for all particles, above which a first answer with fewer goes ahead
+_RETRAINED_EVERY = 1.5  # seconds of training between two pictures of it
+_SETTINGS = tuple(Settings.__dataclass_fields__)
+
+
+class GuidanceLab(anywidget.AnyWidget):
+    """Panels side by side for the chosen estimators, over the same sliders.
+
+    Every control is a trait, so `lab.scale = 2.0` does what the slider does. In a notebook the work happens between two events and
+    what has become stale is dropped; `lab.settle()` finishes it now.
+
+    Args:
+        toy: a toy or its name; own points come from `cepkit.toys.from_points`.
+        estimators: names of `cepkit.lab.BUILT_IN`, or a mapping from a title to any callable (x_t, t) -> guidance (None: the
+            built-in of that name). "CEP", "MSE" and "exp-MSE" are trained on the spot, at the `beta` given here.
+        denoiser: what every panel samples with; the exact one when absent.
+        scale, beta, steps, method, particles, seed: where the controls start, see `cepkit.lab.Settings`.
+        train_steps: optimiser steps of a network trained here.
+
+    Raises:
+        ValueError: an unknown name, a toy that is not two-dimensional, or a setting out of range.
+    """
+
+    _esm = script("data", "draw", "chart", "controls", "lab")
+    _css = STYLE
+
+    scale = traitlets.Float(1.0).tag(sync=True)
+    beta = traitlets.Float(3.0).tag(sync=True)
+    steps = traitlets.Int(25).tag(sync=True)
+    method = traitlets.Unicode("dpmpp2m").tag(sync=True)
+    particles = traitlets.Int(2000).tag(sync=True)
+    seed = traitlets.Int(0).tag(sync=True)
+
+    position = traitlets.Float(0.0).tag(sync=True)
+    playing = traitlets.Bool(False).tag(sync=True)
+    heat = traitlets.Enum(HEATS, "target").tag(sync=True)
+    field = traitlets.Enum(FIELDS, "guidance").tag(sync=True)
+    streamlines = traitlets.Bool(False).tag(sync=True)
+    show_particles = traitlets.Bool(True).tag(sync=True)
+    trajectories = traitlets.Bool(False).tag(sync=True)
+    contours = traitlets.Bool(False).tag(sync=True)
+    locked = traitlets.Bool(True).tag(sync=True)
+    show_chart = traitlets.Bool(True).tag(sync=True)
+
+    setup = traitlets.Dict().tag(sync=True)
+    paths = traitlets.Dict().tag(sync=True)
+    maps = traitlets.Dict().tag(sync=True)
+    readout = traitlets.Dict().tag(sync=True)
+    chart = traitlets.Dict().tag(sync=True)
+    drops = traitlets.List().tag(sync=True)
+    status = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self,
+        toy: Toy | str = "8gaussians",
+        estimators: Iterable[str] | Mapping[str, Field | None] = DEFAULT,
+        *,
+        denoiser: Denoiser | None = None,
+        schedule: Schedule | None = None,
+        scale: float = 1.0,
+        beta: float = 3.0,
+        steps: int = 25,
+        method: str = "dpmpp2m",
+        particles: int = 2000,
+        seed: int = 0,
+        train_steps: int = 1000,
+    ) -> None:
+        settings = Settings(scale, beta, steps, method, particles, seed)
+        self.toy = make_toy(toy) if isinstance(toy, str) else toy
+        self.simulation = Simulation(
+            self.toy, estimators, denoiser=denoiser, schedule=schedule, beta=settings.beta, train_steps=train_steps
+        )
+        self._job: Iterator[None] | None = None
+        self._task: asyncio.Task | None = None
+        self._stale = self._answered = True
+        self._seconds = float("inf")  # that all particles took last time
+        self._mapped: tuple[float, int] | None = None  # the beta and steps of the maps shown
+        self._untold = False  # whether a network has learned since it was last drawn
+        self._failures: dict[str, list[str]] = {}
+        self._dropped: list[tuple[float, float, int]] = []
+        super().__init__(setup=self._setup(), position=float(settings.steps), **vars(settings))
+        self.on_msg(self._on_message)
+        self.observe(self._changed, _SETTINGS)
+        while not self.paths:  # something to look at before the first event
+            self._advance(0.0)
+        self._start()
+
+    @property
+    def settings(self) -> Settings:
+        """What the controls say."""
+        return Settings(**{name: getattr(self, name) for name in _SETTINGS})
+
+    def settle(self) -> None:
+        """Finish all the work that the present settings ask for, training included."""
+        while self._advance(1.0):
+            pass
+
+    def drop(self, x: float, y: float, t_index: int = 0) -> None:
+        """Put a particle down at (x, y) at the sampler's time of this index and show its path under every estimator."""
+        self._dropped.append((float(x), float(y), min(max(int(t_index), 0), self.steps)))
+        self._draw_drops(self.settings)
+
+    def clear_drops(self) -> None:
+        """Take all dropped particles away."""
+        self._dropped = []
+        self.drops = []
+
+    def close(self) -> None:
+        """Stop working, let go of every observer and of the tables, and remove the view."""
+        if self._task is not None:
+            self._task.cancel()
+        self._job = self._task = None
+        self._stale = False
+        self.unobserve_all()
+        self._msg_callbacks.callbacks.clear()
+        super().close()
+
+    def save_html(self, path: str | Path, *, scales: Iterable[float] = SCALES, seeds: Iterable[int] = (0, 1, 2)) -> Path:
+        """Write the lab at the present beta, steps and sampler as one file that needs neither Python nor a network.
+
+        Scale, seed, t and all layers still move there: the particles are computed at these scales and seeds, and between two
+        scales they are interpolated, which the page says.
+
+        Args:
+            path: of the file, such as "lab.html".
+            scales: guidance scales to compute, at least two.
+            seeds: of the noise.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: fewer than two scales, no seed, or more of them than fit into a page of `page.LARGEST` bytes.
+        """
+        path = Path(path)
+        path.write_text(lab_page(self, tuple(scales), tuple(seeds)), encoding="utf-8")
+        return path
+
+    # -- controls --------------------------------------------------------------------------------------------------
+
+    @traitlets.validate(*_SETTINGS)
+    def _check(self, proposal: dict) -> object:
+        Settings(**{proposal["trait"].name: proposal["value"]})
+        if proposal["trait"].name == "beta":
+            self.toy.truth.tilt(proposal["value"])
+        return proposal["value"]
+
+    def _setup(self) -> dict:
+        names = self.simulation.names
+        spare = iter(_COLOURS * len(names))
+        return {
+            "toy": self.toy.name,
+            "names": list(names),
+            "colours": [plots.ESTIMATOR_COLOURS.get(name) or next(spare) for name in names],
+            "centre": list(self.toy.centre),
+            "extent": self.toy.extent,
+            "luts": colour_tables(),
+            "controls": CONTROLS,
+            "note": f"{self.toy.name}: sums over the data are looked up in tables of 128 × 128 points.",
+        }
+
+    def _on_message(self, _widget: object, content: dict, _buffers: list) -> None:
+        if content.get("type") == "drop":
+            self.drop(content["x"], content["y"], round(content["position"]))
+        elif content.get("type") == "clear":
+            self.clear_drops()
+
+    # -- work, a few milliseconds at a time ---------------------------------------------------------------------------
+
+    def _changed(self, change: dict) -> None:
+        if change["name"] == "steps":
+            self.position = float(change["new"])
+        self._stale = True
+        self._start()
+
+    def _start(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a script or a test: there is no later
+            self.settle()
+            return
+        if self._task is None or self._task.done():
+            self._task = loop.create_task(self._pump())
+
+    async def _pump(self) -> None:
+        while self._advance(_AT_ONCE):
+            await asyncio.sleep(0)
+
+    def _advance(self, seconds: float) -> bool:
+        """Work for about so long; False when all is done. A first answer is finished before newer settings start the next."""
+        end = time.perf_counter() + seconds
+        while True:
+            if self._stale and self._answered:
+                self._stale, self._job = False, self._work(self.settings)
+            if self._job is None:
+                return False
+            try:
+                next(self._job)
+            except StopIteration:
+                self._job = None
+            except Exception as error:  # a denoiser of the user's: the controls go on
+                self._job, self._answered = None, True
+                self._say(f"Cannot draw this: {type(error).__name__}: {error}")
+            if time.perf_counter() >= end:
+                return True
+
+    def _work(self, settings: Settings) -> Iterator[None]:
+        simulation = self.simulation
+        self._answered = False
+        if self._seconds > _SLOW and settings.particles > _FIRST_PARTICLES:
+            first = yield from simulation.paths(settings, particles=_FIRST_PARTICLES)
+            self._show(pack_paths(first, settings, self.toy, "first"), first.failures)
+            self._answered = True
+            yield
+        begin = time.perf_counter()
+        paths = yield from simulation.paths(settings)
+        self._seconds = time.perf_counter() - begin
+        self._show(pack_paths(paths, settings, self.toy, "full"), paths.failures)
+        self._answered = True
+        self._draw_drops(settings)
+        yield
+        if self._mapped != (settings.beta, settings.steps):
+            yield from self._map(settings)
+        yield from self._measure(paths, settings)
+        yield from self._train(settings)
+
+    def _map(self, settings: Settings) -> Iterator[None]:
+        maps = yield from self.simulation.maps(settings.beta, settings.steps)
+        self._note_failures("maps", maps.failures)
+        self.maps = pack_maps(maps, settings.beta)
+        yield
+        along = yield from self.simulation.along(settings.beta, settings.steps)
+        self.chart = pack_chart(along)
+        self._mapped = (settings.beta, settings.steps)
+
+    def _measure(self, paths: Paths, settings: Settings) -> Iterator[None]:
+        finished = yield from self.simulation.finished(paths, settings.beta)
+        with self.hold_sync():
+            self.readout = pack_readout(finished)
+            self._say("")
+
+    def _train(self, settings: Settings) -> Iterator[None]:
+        """Train the networks that are shown here, with a new picture every now and then."""
+        shown = time.perf_counter()
+        for name in self.simulation.estimators.train():
+            self._untold = True
+            if time.perf_counter() - shown > _RETRAINED_EVERY:
+                self._say(f"{name}: {self.simulation.estimators.progress(name)}")
+                yield from self._redraw(settings)
+                shown = time.perf_counter()
+            yield
+        if self._untold:
+            yield from self._redraw(settings)
+
+    def _redraw(self, settings: Settings) -> Iterator[None]:
+        paths = yield from self.simulation.paths(settings)
+        self._show(pack_paths(paths, settings, self.toy, "full"), paths.failures)
+        yield from self._map(settings)
+        yield from self._measure(paths, settings)
+        self._untold = False
+
+    # -- what is shown -------------------------------------------------------------------------------------------------
+
+    def _show(self, packed: dict, failures: list) -> None:
+        self._note_failures("paths", failures)
+        with self.hold_sync():
+            self.paths = packed
+            self.readout = {}
+            self._say("computing …" if packed["stage"] == "first" else self.status.get("busy", ""))
+
+    def _note_failures(self, source: str, failures: list) -> None:
+        self._failures[source] = ["" if failure is None else str(failure) for failure in failures]
+
+    def _say(self, busy: str) -> None:
+        notes = [self.simulation.estimators.progress(name) for name in self.simulation.names]
+        failures = [next(filter(None, column), "") for column in zip(*self._failures.values(), strict=True)]
+        self.status = {"busy": busy, "failures": failures, "notes": notes}
+
+    def _draw_drops(self, settings: Settings) -> None:
+        drops = []
+        for x, y, start in self._dropped:
+            paths = self.simulation.drop((x, y), min(start, settings.steps), settings)
+            drops.append({"x": x, "y": y, "start": start, "panels": [p.to(torch.float32).numpy().tobytes() for p in paths]})
+        self.drops = drops

@@ -1,0 +1,107 @@
+"""How paths, maps and measures travel to the browser: little-endian binary in dictionaries, pictures as bytes between limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from torch import Tensor
+
+from cepkit import plots
+from cepkit.lab import Along, Finished, Maps, Paths, Settings
+from cepkit.toys import Toy
+
+_STEPS = 32000  # of a 16-bit integer that make up the span
+_SPAN = 3.0  # particles are told apart out to this many extents from the centre
+_LEVELS, _BLANK = 254, 255
+
+
+def pack_paths(paths: Paths, settings: Settings, toy: Toy, stage: str, *, every: int = 1) -> dict:
+    """Paths as 16-bit integers (P, T, N, 2); a panel that failed has its particles out of sight."""
+    span = _SPAN * toy.extent
+    place = (paths.x - torch.tensor(toy.centre)) / span * _STEPS
+    place = place.nan_to_num(_STEPS, _STEPS, -_STEPS).clamp(-_STEPS, _STEPS)
+    for panel, failure in enumerate(paths.failures):
+        if failure is not None:
+            place[panel] = _STEPS
+    kept = sorted({*range(0, len(paths.times), every), len(paths.times) - 1})
+    return {
+        **vars(settings),
+        "stage": stage,
+        "times": [paths.times[k] for k in kept],
+        "count": paths.x.shape[2],
+        "span": span,
+        "data": _binary(place[:, kept].round(), "<i2"),
+    }
+
+
+def pack_maps(maps: Maps, beta: float, *, every: int = 1) -> dict:
+    """Pictures as bytes, fields as 32-bit floats."""
+    kept = sorted({*range(0, len(maps.times), every), len(maps.times) - 1})
+    densities = {"target": maps.target, "data": maps.data}
+    return {
+        "beta": beta,
+        "times": [maps.times[k] for k in kept],
+        "side": maps.target.shape[-1],
+        "arrows": maps.points.shape[0],
+        **{name: _picture(values[kept], (0.0, 1.0)) for name, values in densities.items()},
+        "energies": [_picture(values[kept]) for values in maps.energies],
+        "errors": [_picture(values[kept], (0.0, 4.0)) for values in maps.errors],
+        "score": _binary(maps.score[kept], "<f4"),
+        "guidance": [_binary(values[kept], "<f4") for values in maps.guidance],
+    }
+
+
+def pack_chart(along: Along) -> dict:
+    """The curves over t."""
+    return {
+        "times": along.times,
+        "score": _numbers(along.score),
+        "guidance": [_numbers(row) for row in along.guidance],
+        "errors": [_numbers(row) for row in along.errors],
+    }
+
+
+def pack_readout(finished: Finished) -> dict:
+    """The numbers of the captions."""
+    return {
+        "mmd2": _numbers(finished.mmd2),
+        "floor": finished.mmd2_floor,
+        "modes": _numbers(finished.mode_error),
+        "energy": _numbers(finished.mean_energy),
+        "target_energy": finished.target_energy,
+    }
+
+
+def colour_tables() -> dict:
+    """The course's colour maps, 256 x 3 bytes each."""
+    names = {"density": plots.DENSITY_MAP, "energy": plots.ENERGY_MAP, "error": plots.ERROR_MAP}
+    return {key: colormaps[name](np.arange(256), bytes=True)[:, :3].tobytes() for key, name in names.items()}
+
+
+def _picture(values: Tensor, limits: tuple[float, float] | None = None) -> dict:
+    """(T, S, S) as bytes between limits, given or each time's own; NaN is blank. No data where all of it is."""
+    finite = torch.isfinite(values)
+    if not bool(finite.any()):
+        return {"data": None, "low": [], "high": []}
+    if limits is None:
+        low, high = (torch.where(finite, values, bound).flatten(1) for bound in (torch.inf, -torch.inf))
+        low, high = low.amin(1).nan_to_num(0.0, 0.0), high.amax(1).nan_to_num(0.0, 0.0, 0.0)
+    else:
+        low, high = (torch.full((len(values),), limit) for limit in limits)
+    width = (high - low).clamp_min(1e-9)
+    level = ((values - low[:, None, None]) / width[:, None, None]).clamp(0, 1) * _LEVELS
+    level = torch.where(finite, level.round(), float(_BLANK)).nan_to_num(_BLANK)
+    return {"data": _binary(level, "u1"), "low": low.tolist(), "high": (low + width).tolist()}
+
+
+def _numbers(values: Iterable[float]) -> list[float | None]:
+    """Plain numbers, None for NaN and infinities, which JSON does not have."""
+    return [value if math.isfinite(value) else None for value in map(float, values)]
+
+
+def _binary(values: Tensor, kind: str) -> bytes:
+    return values.detach().cpu().numpy().astype(kind).tobytes()
