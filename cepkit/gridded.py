@@ -72,38 +72,34 @@ class GriddedTruth:
 
     def log_q(self, x_t: Tensor, t: Tensor | float, schedule: Schedule) -> Tensor:
         """log q_t(x_t), shape (...)."""
-        return self._look(x_t, t, schedule, None, lambda: self.truth.log_q, 0, 1)[..., 0]
+        return self._look(x_t, t, schedule, None, self.truth.log_q, 0, 1)[..., 0]
 
     def score(self, x_t: Tensor, t: Tensor | float, schedule: Schedule) -> Tensor:
         """grad log q_t(x_t), shape (..., 2)."""
-        return self._look(x_t, t, schedule, None, lambda: self.truth.score, 1, 3)
+        return self._look(x_t, t, schedule, None, self.truth.score, 1, 3)
 
     def energy_t(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """E_t(x_t), shape (...)."""
-        return self._look(x_t, t, schedule, beta, lambda: self.truth.energy_t, 0, 1)[..., 0]
+        return self._look(x_t, t, schedule, beta, self.truth.energy_t, 0, 1)[..., 0]
 
     def guidance(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """-grad E_t(x_t), shape (..., 2)."""
-        return self._look(x_t, t, schedule, beta, lambda: self.truth.guidance, 1, 3)
+        return self._look(x_t, t, schedule, beta, self.truth.guidance, 1, 3)
 
     def fields(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Fields:
         """log q_t, score, E_t and guidance."""
-        methods = (self.log_q, self.score)
-        return Fields(
-            *(method(x_t, t, schedule) for method in methods),
-            self.energy_t(x_t, t, beta, schedule),
-            self.guidance(x_t, t, beta, schedule),
-        )
+        data = (method(x_t, t, schedule) for method in (self.log_q, self.score))
+        return Fields(*data, *(method(x_t, t, beta, schedule) for method in (self.energy_t, self.guidance)))
 
     def mean_energy_t(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """beta E[E(x_0) | x_t], shape (...): the derivative of E_t with respect to beta at 0."""
         factor = check_beta(beta) / _SMALL_BETA
-        return factor * self._look(x_t, t, schedule, _SMALL_BETA, lambda: self.truth.energy_t, 0, 1)[..., 0]
+        return factor * self._look(x_t, t, schedule, _SMALL_BETA, self.truth.energy_t, 0, 1)[..., 0]
 
     def mean_energy_guidance(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """-beta grad E[E(x_0) | x_t], shape (..., 2)."""
         factor = check_beta(beta) / _SMALL_BETA
-        return factor * self._look(x_t, t, schedule, _SMALL_BETA, lambda: self.truth.guidance, 1, 3)
+        return factor * self._look(x_t, t, schedule, _SMALL_BETA, self.truth.guidance, 1, 3)
 
     def energy(self, x0: Tensor) -> Tensor:
         """The clean energy, shape (...); looked up only where the mixture has many components."""
@@ -120,11 +116,6 @@ class GriddedTruth:
         axes = self._axes()
         x, y = torch.meshgrid(*axes, indexing="xy")
         return torch.stack([x, y], -1)
-
-    def prepare(self, t: float, beta: float | None, schedule: Schedule) -> None:
-        """Make the tables of this time now, so that a later look-up does not wait for them: q_t's, and E_t's unless beta is None."""
-        for key in {None, beta}:
-            self._table(float(t), schedule, key)
 
     # -- tables --------------------------------------------------------------------------------------------------
 
@@ -193,22 +184,15 @@ class GriddedTruth:
     # -- looking up ----------------------------------------------------------------------------------------------
 
     def _look(
-        self,
-        x_t: Tensor,
-        t: Tensor | float,
-        schedule: Schedule,
-        beta: float | None,
-        exact: Callable[[], Callable],
-        first: int,
-        last: int,
+        self, x_t: Tensor, t: Tensor | float, schedule: Schedule, beta: float | None, exact: Callable, first: int, last: int
     ) -> Tensor:
-        """Channels first to last of a table at the points x_t, shape (..., last - first)."""
+        """Channels first to last of a table at the points x_t, shape (..., last - first); `exact` is the mixture's method."""
         check_points(x_t, 2)
-        method, rest = exact(), (schedule,) if beta is None else (check_beta(beta), schedule)
+        rest = (schedule,) if beta is None else (check_beta(beta), schedule)
         t = check_time(t)
-        if t.ndim:
-            return method(x_t, t, *rest).reshape(*x_t.shape[:-1], last - first)
-        return self._interpolate(x_t, self._table(float(t), schedule, beta), lambda x: method(x, t, *rest), first, last)
+        if t.ndim or not x_t.numel():
+            return exact(x_t, t, *rest).reshape(*x_t.shape[:-1], last - first)
+        return self._interpolate(x_t, self._table(float(t), schedule, beta), lambda x: exact(x, t, *rest), first, last)
 
     def _interpolate(self, x: Tensor, table: _Table, exact: Callable[[Tensor], Tensor], first: int, last: int) -> Tensor:
         """Bilinear in a table; `exact` answers for the points at which it does not hold."""
@@ -238,18 +222,8 @@ class _Table(NamedTuple):
 
 def _split(components: Components) -> list[Components]:
     cut = [slice(start, start + _NODES_AT_ONCE) for start in range(0, components.count, _NODES_AT_ONCE)]
-    wide = components.std.numel() > 1
-    return [
-        replace(
-            components,
-            log_weight=components.log_weight[s],
-            mean=components.mean[s],
-            std=components.std[s] if wide else components.std,
-            energy=components.energy[s],
-            mode=components.mode[s],
-        )
-        for s in cut
-    ]
+    own = ["log_weight", "mean", "energy", "mode", *(["std"] if components.std.numel() > 1 else [])]
+    return [replace(components, **{name: getattr(components, name)[part] for name in own}) for part in cut]
 
 
 def _products(components: Components, axes: tuple[Tensor, Tensor], alpha: Tensor, sigma_squared: Tensor) -> tuple[Tensor, ...]:

@@ -17,7 +17,7 @@ from cepkit.schedules import Schedule
 from cepkit.toys import Toy
 from cepkit.training import Training, TrainingConfig
 from cepkit.training.config import OBJECTIVES
-from cepkit.validation import check_name
+from cepkit.validation import check_name, check_number
 
 Field = Callable[[Tensor, Tensor | float], Tensor]
 LEARNED = OBJECTIVES
@@ -106,13 +106,28 @@ class Estimators:
         if isinstance(chosen, str):
             chosen = (chosen,)
         self._chosen = _check_chosen(chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen))
-        self._untrained = [name for name in self.learned]
+        self._given = {**dict.fromkeys(BUILT_IN), **self._chosen}
         self._trainings: dict[str, Training] = {}
-        self._train_steps = train_steps
+        self._train_steps = check_number(train_steps, name="train_steps", low=1, integer=True)
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._chosen)
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """What `choose` can choose from: the callables given at first, and everything built in."""
+        return tuple(self._given)
+
+    def choose(self, names: Iterable[str]) -> None:
+        """Show these panels from now on; networks that were trained stay trained."""
+        self._chosen = _check_chosen({name: self._given[check_name(name, self.known, name="panels")] for name in names})
+
+    def on(self, toy: Toy, beta: float) -> Estimators:
+        """The same panels on another toy; its networks are yet to be trained."""
+        other = Estimators(toy, self._chosen, self._schedule, beta=beta, train_steps=self._train_steps)
+        other._given = self._given
+        return other
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -137,8 +152,7 @@ class Estimators:
 
     def train(self) -> Iterator[str]:
         """Train what is not trained yet; yields the name of the network after each step. May be left and called again."""
-        while self._untrained:
-            name = self._untrained[0]
+        for name in self.learned:
             if name not in self._trainings:
                 x, energy = self._toy.sample(_TRAINING_POINTS, generator=torch.Generator().manual_seed(0))
                 config = TrainingConfig(
@@ -147,7 +161,6 @@ class Estimators:
                 self._trainings[name] = Training(x, energy, config)
             for _ in self._trainings[name]:
                 yield name
-            self._untrained.remove(name)
 
 
 def _check_chosen(chosen: Mapping[str, Field | None]) -> dict[str, Field | None]:

@@ -140,6 +140,12 @@ class Simulation:
         self._probes: dict[tuple, ErrorProbe] = {}
         self._targets: dict[float, tuple[Tensor, Tensor, float]] = {}
 
+    def on(self, toy: Toy) -> Simulation:
+        """The same panels on another toy, with its exact denoiser."""
+        other = Simulation(toy, ("exact",), schedule=self.schedule)
+        other.estimators = self.estimators.on(replace(toy, truth=other.gridded), self.estimators.trained_at)
+        return other
+
     @property
     def names(self) -> tuple[str, ...]:
         return self.estimators.names

@@ -1,8 +1,6 @@
-"""Interactive views: ipywidgets controls round one canvas drawn by a small hand-written script."""
+"""Interactive views, drawn by small hand-written scripts: the guidance lab, and training as it happens."""
 
-from cepkit.widgets.canvas import FieldCanvas, Panel
-from cepkit.widgets.explorer import GuidanceExplorer
 from cepkit.widgets.lab import GuidanceLab
 from cepkit.widgets.live import watch
 
-__all__ = ["FieldCanvas", "GuidanceExplorer", "GuidanceLab", "Panel", "watch"]
+__all__ = ["GuidanceLab", "watch"]

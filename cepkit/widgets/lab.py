@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,28 +14,18 @@ from cepkit import plots
 from cepkit.denoisers import Denoiser
 from cepkit.lab import Paths, Settings, Simulation
 from cepkit.lab.estimators import Field
-from cepkit.sampling import METHODS
 from cepkit.schedules import Schedule
-from cepkit.toys import Toy, make_toy
+from cepkit.toys import TOYS, Toy, make_toy
+from cepkit.validation import check_name
+from cepkit.widgets.controls import CONTROLS, FIELDS, HEATS, panel_control, toy_control
 from cepkit.widgets.packing import colour_tables, pack_chart, pack_maps, pack_paths, pack_readout
 from cepkit.widgets.page import SCALES, lab_page
 from cepkit.widgets.scripts import STYLE, script
+from cepkit.widgets.worker import Worker
 
 DEFAULT = ("exact", "mean energy", "DPS", "no guidance")
-HEATS = ("none", "target", "data", "energies", "errors")
-FIELDS = ("none", "guidance", "score", "sum")
-CONTROLS = [
-    {"name": "scale", "label": "scale s", "kind": "range", "min": 0, "max": 10, "step": 0.05, "hint": "Multiplies the guidance"},
-    {"name": "beta", "label": "β", "kind": "range", "min": 0, "max": 20, "step": 0.25, "hint": "Inverse temperature of the target"},
-    {"name": "steps", "label": "steps", "kind": "range", "min": 1, "max": 100, "step": 1, "hint": "Steps of the sampler"},
-    {"name": "method", "label": "sampler", "kind": "select", "options": [
-        {"value": name, "label": label} for name, label in zip(METHODS, ("DPM-Solver++(2M)", "DDIM", "SDE"), strict=True)]},
-    {"name": "particles", "label": "particles", "kind": "number", "min": 1, "max": 20000, "step": 1},
-    {"name": "seed", "label": "seed", "kind": "number", "min": 0, "max": 999999, "step": 1},
-]  # fmt: skip
 _COLOURS = ("#882255", "#44AA99", "#999933", "#AA4499")  # of callables that the course has no colour for
 _FIRST_PARTICLES = 300
-_AT_ONCE = 0.012  # seconds of work between two looks at what the user did meanwhile
 _SLOW = 0.2  # seconds for all particles, above which a first answer with fewer goes ahead
 _RETRAINED_EVERY = 1.5  # seconds of training between two pictures of it
 _SETTINGS = tuple(Settings.__dataclass_fields__)
@@ -45,8 +34,8 @@ _SETTINGS = tuple(Settings.__dataclass_fields__)
 class GuidanceLab(anywidget.AnyWidget):
     """Panels side by side for the chosen estimators, over the same sliders.
 
-    Every control is a trait, so `lab.scale = 2.0` does what the slider does. In a notebook the work happens between two events and
-    what has become stale is dropped; `lab.settle()` finishes it now.
+    Every control is a trait, so `lab.scale = 2.0` does what the slider does. In a notebook the work happens between two events
+    and what has become stale is dropped; `lab.settle()` finishes it now.
 
     Args:
         toy: a toy or its name; own points come from `cepkit.toys.from_points`.
@@ -62,6 +51,7 @@ class GuidanceLab(anywidget.AnyWidget):
 
     _esm = script("data", "draw", "chart", "controls", "lab")
     _css = STYLE
+    _worker: Worker | None = None  # none yet where a mistake in the arguments ends the construction
 
     scale = traitlets.Float(1.0).tag(sync=True)
     beta = traitlets.Float(3.0).tag(sync=True)
@@ -69,6 +59,9 @@ class GuidanceLab(anywidget.AnyWidget):
     method = traitlets.Unicode("dpmpp2m").tag(sync=True)
     particles = traitlets.Int(2000).tag(sync=True)
     seed = traitlets.Int(0).tag(sync=True)
+
+    toy_name = traitlets.Unicode("8gaussians").tag(sync=True)
+    panels = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
     position = traitlets.Float(0.0).tag(sync=True)
     playing = traitlets.Bool(False).tag(sync=True)
@@ -109,20 +102,15 @@ class GuidanceLab(anywidget.AnyWidget):
         self.simulation = Simulation(
             self.toy, estimators, denoiser=denoiser, schedule=schedule, beta=settings.beta, train_steps=train_steps
         )
-        self._job: Iterator[None] | None = None
-        self._task: asyncio.Task | None = None
-        self._stale = self._answered = True
-        self._seconds = float("inf")  # that all particles took last time
-        self._mapped: tuple[float, int] | None = None  # the beta and steps of the maps shown
-        self._untold = False  # whether a network has learned since it was last drawn
-        self._failures: dict[str, list[str]] = {}
-        self._dropped: list[tuple[float, float, int]] = []
-        super().__init__(setup=self._setup(), position=float(settings.steps), **vars(settings))
+        self._own_toy, self._fixed = self.toy, denoiser is not None
+        self._worker = Worker(lambda: self._work(self.settings), self._cannot)
+        self._forget()
+        view = {"setup": self._setup(), "toy_name": self.toy.name, "panels": list(self.simulation.names)}
+        super().__init__(position=float(settings.steps), **view, **vars(settings))
         self.on_msg(self._on_message)
         self.observe(self._changed, _SETTINGS)
-        while not self.paths:  # something to look at before the first event
-            self._advance(0.0)
-        self._start()
+        self.observe(self._rebuild, ("toy_name", "panels"))
+        self._worker.start(until=lambda: bool(self.paths))  # something to look at before the first event
 
     @property
     def settings(self) -> Settings:
@@ -131,8 +119,7 @@ class GuidanceLab(anywidget.AnyWidget):
 
     def settle(self) -> None:
         """Finish all the work that the present settings ask for, training included."""
-        while self._advance(1.0):
-            pass
+        self._worker.settle()
 
     def drop(self, x: float, y: float, t_index: int = 0) -> None:
         """Put a particle down at (x, y) at the sampler's time of this index and show its path under every estimator."""
@@ -146,10 +133,9 @@ class GuidanceLab(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Stop working, let go of every observer and of the tables, and remove the view."""
-        if self._task is not None:
-            self._task.cancel()
-        self._job = self._task = None
-        self._stale = False
+        if self._worker is not None:
+            self._worker.stop()
+            self.layout.close()
         self.unobserve_all()
         self._msg_callbacks.callbacks.clear()
         super().close()
@@ -184,19 +170,53 @@ class GuidanceLab(anywidget.AnyWidget):
             self.toy.truth.tilt(proposal["value"])
         return proposal["value"]
 
+    @traitlets.validate("toy_name")
+    def _check_toy(self, proposal: dict) -> str:
+        known = [self.toy.name] if self._fixed else [*TOYS, self._own_toy.name]
+        return check_name(proposal["value"], known, name="toy_name")
+
+    @traitlets.validate("panels")
+    def _check_panels(self, proposal: dict) -> list[str]:
+        known = self.simulation.estimators.known
+        for name in proposal["value"]:
+            check_name(name, known, name="panels")
+        return [name for name in known if name in proposal["value"]] or list(self.simulation.names)
+
     def _setup(self) -> dict:
-        names = self.simulation.names
-        spare = iter(_COLOURS * len(names))
+        estimators, names = self.simulation.estimators, self.simulation.names
+        spare = dict(zip((n for n in estimators.known if n not in plots.ESTIMATOR_COLOURS), _COLOURS * 9, strict=False))
+        toys = [] if self._fixed else [toy_control(self._own_toy.name)]
         return {
             "toy": self.toy.name,
             "names": list(names),
-            "colours": [plots.ESTIMATOR_COLOURS.get(name) or next(spare) for name in names],
+            "colours": [plots.ESTIMATOR_COLOURS.get(name) or spare[name] for name in names],
             "centre": list(self.toy.centre),
             "extent": self.toy.extent,
             "luts": colour_tables(),
-            "controls": CONTROLS,
+            "controls": [*toys, *CONTROLS, panel_control(estimators.known)],
             "note": f"{self.toy.name}: sums over the data are looked up in tables of 128 × 128 points.",
         }
+
+    def _forget(self) -> None:
+        """Nothing that is shown now is worth keeping: another toy or other panels."""
+        self._seconds = float("inf")  # that all particles took last time
+        self._mapped: tuple[float, int] | None = None  # the beta and steps of the maps shown
+        self._untold = False  # whether a network has learned since it was last drawn
+        self._failures: dict[str, list[str]] = {}
+        self._dropped: list[tuple[float, float, int]] = []
+
+    def _rebuild(self, change: dict) -> None:
+        if change["name"] == "toy_name":
+            self.toy = self._own_toy if change["new"] == self._own_toy.name else make_toy(change["new"])
+            self.simulation = self.simulation.on(self.toy)
+        else:
+            self.simulation.estimators.choose(change["new"])
+        self._worker.answered = True  # what is under way is of other panels
+        self._forget()
+        with self.hold_sync():
+            self.setup, self.maps, self.chart, self.readout, self.drops = self._setup(), {}, {}, {}, []
+            self.paths = {}
+            self._worker.start(until=lambda: bool(self.paths))
 
     def _on_message(self, _widget: object, content: dict, _buffers: list) -> None:
         if content.get("type") == "drop":
@@ -204,58 +224,28 @@ class GuidanceLab(anywidget.AnyWidget):
         elif content.get("type") == "clear":
             self.clear_drops()
 
-    # -- work, a few milliseconds at a time ---------------------------------------------------------------------------
-
     def _changed(self, change: dict) -> None:
-        if change["name"] == "steps":
-            self.position = float(change["new"])
-        self._stale = True
-        self._start()
+        if change["name"] == "steps":  # the same fraction of the way
+            self.position = min(self.position / change["old"], 1.0) * change["new"]
+        self._worker.start()
 
-    def _start(self) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # a script or a test: there is no later
-            self.settle()
-            return
-        if self._task is None or self._task.done():
-            self._task = loop.create_task(self._pump())
+    def _cannot(self, error: Exception) -> None:
+        self._say(f"Cannot draw this: {type(error).__name__}: {error}")
 
-    async def _pump(self) -> None:
-        while self._advance(_AT_ONCE):
-            await asyncio.sleep(0)
-
-    def _advance(self, seconds: float) -> bool:
-        """Work for about so long; False when all is done. A first answer is finished before newer settings start the next."""
-        end = time.perf_counter() + seconds
-        while True:
-            if self._stale and self._answered:
-                self._stale, self._job = False, self._work(self.settings)
-            if self._job is None:
-                return False
-            try:
-                next(self._job)
-            except StopIteration:
-                self._job = None
-            except Exception as error:  # a denoiser of the user's: the controls go on
-                self._job, self._answered = None, True
-                self._say(f"Cannot draw this: {type(error).__name__}: {error}")
-            if time.perf_counter() >= end:
-                return True
+    # -- work, in pieces of a few milliseconds ---------------------------------------------------------------------
 
     def _work(self, settings: Settings) -> Iterator[None]:
         simulation = self.simulation
-        self._answered = False
         if self._seconds > _SLOW and settings.particles > _FIRST_PARTICLES:
             first = yield from simulation.paths(settings, particles=_FIRST_PARTICLES)
             self._show(pack_paths(first, settings, self.toy, "first"), first.failures)
-            self._answered = True
+            self._worker.answered = True
             yield
         begin = time.perf_counter()
         paths = yield from simulation.paths(settings)
         self._seconds = time.perf_counter() - begin
         self._show(pack_paths(paths, settings, self.toy, "full"), paths.failures)
-        self._answered = True
+        self._worker.answered = True
         self._draw_drops(settings)
         yield
         if self._mapped != (settings.beta, settings.steps):

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cepkit.validation import check_number
+from cepkit.widgets.controls import METHOD_LABELS
 from cepkit.widgets.packing import pack_chart, pack_maps, pack_paths, pack_readout
 from cepkit.widgets.scripts import STYLE, script
 
@@ -89,7 +90,7 @@ def lab_page(lab: GuidanceLab, scales: tuple[float, ...], seeds: tuple[int, ...]
     return _PAGE.format(
         title=html.escape(f"Guidance lab: {lab.toy.name}, β = {settings.beta:g}"),
         style=STYLE,
-        data=json.dumps(shell, default=_encoded).replace("</", "<\\/"),
+        data=json.dumps(shell, default=_encoded).replace("<", "\\u003c"),
         script=script("data", "draw", "chart", "controls", "lab", "page").replace("export default { render };", ""),
     )
 
@@ -99,16 +100,9 @@ def _setup(lab: GuidanceLab, scales: tuple[float, ...], seeds: tuple[int, ...]) 
         {"name": "scale", "label": "scale s", "kind": "range", "min": scales[0], "max": scales[-1], "step": 0.05},
         {"name": "seed", "label": "seed", "kind": "select", "options": [{"value": seed, "label": str(seed)} for seed in seeds]},
     ]
-    sampler = next(
-        option["label"]
-        for control in lab.setup["controls"]
-        for option in control.get("options", ())
-        if option["value"] == lab.method
-    )
     computed = ", ".join(f"{scale:g}" for scale in scales)
-    note = (
-        f"Computed beforehand, {sampler}, {lab.steps} steps, at s = {computed}; between two of them particles are interpolated."
-    )
+    sampler = f"{METHOD_LABELS[lab.method]}, {lab.steps} steps"
+    note = f"Computed beforehand with {sampler}, at s = {computed}; between two of them particles are interpolated."
     return {**lab.setup, "controls": controls, "note": note}
 
 

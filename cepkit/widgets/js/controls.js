@@ -11,6 +11,26 @@ function element(tag, properties = {}, ...children) {
 
 const short = (value, digits = 3) => (Number.isFinite(value) ? String(Number(value.toPrecision(digits))) : "–");
 
+// Check boxes folded away, for a list of names.
+function bindMany(model, { name, label, hint = "", options }) {
+  const boxes = options.map((option) => element("input", { type: "checkbox", value: option.value }));
+  const labels = options.map((option, i) => element("label", { className: "cepkit-control" }, boxes[i], option.label));
+  const refresh = () => boxes.forEach((box) => { box.checked = model.get(name).includes(box.value); });
+  for (const box of boxes) {
+    box.addEventListener("change", () => {
+      const chosen = boxes.filter((one) => one.checked).map((one) => one.value);
+      if (chosen.length) model.set(name, chosen);
+      model.save_changes();
+      refresh();
+    });
+  }
+  model.on(`change:${name}`, refresh);
+  const root = element("details", { className: "cepkit-many", title: hint }, element("summary", { textContent: label }), ...labels);
+  root.dataset.control = name;
+  refresh();
+  return { root, refresh, stop: () => model.off(`change:${name}`, refresh) };
+}
+
 // A labelled control for one of the model's values; `shown` turns the value into the text beside it.
 function bind(model, { name, label, kind, hint = "", options = [], min, max, step }, shown = (value) => short(value)) {
   let input;

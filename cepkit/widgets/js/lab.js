@@ -16,23 +16,24 @@ function render({ model, el }) {
   el.appendChild(root);
   chart.setAttribute("aria-label", "Norms of score and guidance and the error of the guidance over time");
 
-  let figures = [], probe = null, pending = 0, playedAt = 0;
+  let figures = [], built = "", probe = null, pending = 0, playedAt = 0;
   const bound = [];
   const add = (bar, spec, shown) => {
-    const made = bind(model, spec, shown);
+    const made = spec.kind === "many" ? bindMany(model, spec) : bind(model, spec, shown);
     bound.push(made);
     bar.append(made.root);
     return made;
   };
   for (const spec of setup().controls) add(controls, spec);
-  const steps = () => model.get("paths").times.length - 1;
+  const steps = () => (model.get("paths").times || [0, 0]).length - 1;
   const clock = add(controls, { name: "position", label: "time t", kind: "range", min: 0, max: steps(), step: 0.01, hint: "From noise (left) to data (right)" },
-    (value) => short(timeAt(model.get("paths").times, value), 2));
+    (value) => short(timeAt(model.get("paths").times || [1, 0], value), 2));
   controls.append(play);
   for (const spec of LAYERS) add(layers, spec);
 
   function build() {
     panels.replaceChildren();
+    built = setup().names.join("\n");
     figures = setup().names.map((name, p) => {
       const canvas = element("canvas", { tabIndex: 0, role: "img" });
       const words = element("p", { className: "cepkit-words" }), vectors = element("p", { className: "cepkit-vectors" });
@@ -104,8 +105,8 @@ function render({ model, el }) {
   function paint() {
     pending = 0;
     const { names, luts } = setup(), paths = model.get("paths"), maps = model.get("maps");
-    if (figures.length !== names.length) build();
-    if (!figures.length || !figures[0].canvas.clientWidth) return;
+    if (built !== names.join("\n")) build();
+    if (!figures.length || !figures[0].canvas.clientWidth || !paths.times) return;
     clock.input.max = steps();
     clock.refresh();
     const style = getComputedStyle(root), ink = { text: style.color, blank: "rgba(128, 128, 128, 0.25)" };

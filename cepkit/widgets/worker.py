@@ -1,0 +1,75 @@
+"""Work between two events: a generator advanced a few milliseconds at a time, and begun anew when it has become stale."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+
+_AT_ONCE = 0.012  # seconds of work between two looks at what the user did meanwhile
+
+
+class Worker:
+    """Runs what `make` returns, the latest only.
+
+    Until the work has said `worker.answered = True`, it is not dropped for newer work: a slider dragged faster than answers
+    come still shows answers. After that, newer work takes its place at once; nothing is queued.
+
+    Args:
+        make: returns the work, a generator that yields every few milliseconds.
+        failed: told what the work raised.
+    """
+
+    def __init__(self, make: Callable[[], Iterator[None]], failed: Callable[[Exception], None]) -> None:
+        self._make, self._failed = make, failed
+        self._job: Iterator[None] | None = None
+        self._task: asyncio.Task | None = None
+        self._wanted, self.answered = False, True
+
+    def start(self, *, until: Callable[[], bool] | None = None) -> None:
+        """Ask for work: in the background where an event loop runs, else to its end; before that, at once until this holds."""
+        self._wanted = True
+        while until is not None and not until() and self.advance(0.0):
+            pass
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a script or a test: there is no later
+            self.settle()
+            return
+        if self._task is None or self._task.done():
+            self._task = loop.create_task(self._pump())
+
+    def settle(self) -> None:
+        """Finish now."""
+        while self.advance(1.0):
+            pass
+
+    def stop(self) -> None:
+        """Drop the work and let go of whoever made it."""
+        if self._task is not None:
+            self._task.cancel()
+        self._job = self._task = None
+        self._wanted = False
+        self._make = self._failed = None
+
+    async def _pump(self) -> None:
+        while self.advance(_AT_ONCE):
+            await asyncio.sleep(0)
+
+    def advance(self, seconds: float) -> bool:
+        """Work for about so long; False when nothing is left."""
+        end = time.perf_counter() + seconds
+        while True:
+            if self._wanted and self.answered:
+                self._wanted, self.answered, self._job = False, False, self._make()
+            if self._job is None:
+                return False
+            try:
+                next(self._job)
+            except StopIteration:
+                self._job, self.answered = None, True
+            except Exception as error:  # of a callable that the user gave: the controls go on
+                self._job, self.answered = None, True
+                self._failed(error)
+            if time.perf_counter() >= end:
+                return True

@@ -1,0 +1,155 @@
+"""Paths, maps and measures of the lab against the same things computed directly from the truth."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cepkit import plots
+from cepkit.denoisers import ExactDenoiser
+from cepkit.guidance import ExactGuidance, Guided, MeanEnergyGuidance
+from cepkit.lab import Settings, Simulation
+from cepkit.metrics import guidance_error, relative_error
+from cepkit.sampling import initial_noise, sampling_steps
+from cepkit.toys import from_points, make_toy
+
+TOY = make_toy("8gaussians")
+
+
+def finish(work):
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            return done.value
+
+
+@pytest.fixture(scope="module")
+def simulation():
+    return Simulation(TOY, ("exact", "mean energy", "no guidance"))
+
+
+@pytest.mark.parametrize("method", ["dpmpp2m", "ddim", "sde"])
+@pytest.mark.parametrize(("index", "kind"), [(0, ExactGuidance), (1, MeanEnergyGuidance)])
+def test_paths_are_those_of_the_sampler(simulation, method, index, kind):
+    settings = Settings(scale=1.5, beta=2.0, steps=12, method=method, particles=60, seed=3)
+    paths = finish(simulation.paths(settings))
+    noise = initial_noise((60, 2), generator=torch.Generator().manual_seed(3))
+    guided = Guided(ExactDenoiser(TOY.truth, simulation.schedule), kind(TOY.truth, 2.0, simulation.schedule), 1.5)
+    walk = list(sampling_steps(guided, noise, steps=12, method=method, generator=torch.Generator().manual_seed(3)))
+    assert paths.x.shape == (3, 13, 60, 2) and paths.times == [step.t for step in walk]
+    apart = (paths.x[index] - torch.stack([step.x for step in walk])).norm(dim=-1)
+    assert float(apart.median()) < 2e-3 and float(apart.quantile(0.9)) < 0.05
+
+
+def test_all_panels_start_from_the_same_noise_and_scale_0_never_parts_them(simulation):
+    paths = finish(simulation.paths(Settings(scale=0.0, particles=30, steps=5)))
+    assert torch.equal(paths.x[0], paths.x[1]) and torch.equal(paths.x[0], paths.x[2])
+    guided = finish(simulation.paths(Settings(scale=1.0, particles=30, steps=5)))
+    assert torch.equal(guided.x[:, 0], paths.x[:, 0]) and not torch.equal(guided.x[0, -1], guided.x[1, -1])
+
+
+def test_a_first_answer_shows_the_first_of_the_same_particles(simulation):
+    settings = Settings(particles=200, steps=4)
+    first, full = finish(simulation.paths(settings, particles=20)), finish(simulation.paths(settings))
+    torch.testing.assert_close(first.x, full.x[:, :, :20])
+
+
+def test_a_dropped_particle_follows_the_same_field(simulation):
+    settings = Settings(particles=5, steps=10)
+    paths = finish(simulation.paths(settings))
+    dropped = simulation.drop(tuple(paths.x[0, 0, 2].tolist()), 0, settings)
+    torch.testing.assert_close(dropped[0], paths.x[0, :, 2], rtol=1e-4, atol=1e-4)
+    assert simulation.drop((0.0, 1.0), 4, settings).shape == (3, 7, 2)
+    assert simulation.drop((0.0, 1.0), 10, settings).shape == (3, 1, 2)
+
+
+def test_maps_are_the_fields_of_the_truth(simulation):
+    maps = finish(simulation.maps(3.0, 6))
+    x, t = plots.picture_points(TOY, 49), maps.times[3]
+    truth, schedule = TOY.truth, simulation.schedule
+    brightness = plots.brightness(TOY, truth.tilt(3.0), t, schedule, 49)
+    torch.testing.assert_close(maps.target[3], brightness, rtol=0.02, atol=0.01)
+    exact = truth.guidance(x, t, 3.0, schedule)
+    seen = torch.isfinite(maps.errors[0, 3])
+    assert float(relative_error(maps.guidance[0, 3], exact[::2, ::2])) < 0.02
+    assert float(maps.errors[0, 3][seen].max()) == 0.0
+    error = (truth.mean_energy_guidance(x, t, 3.0, schedule) - exact).norm(dim=-1)
+    ratio = maps.errors[1, 3][seen] / error[seen]
+    assert float(ratio.std() / ratio.mean()) < 0.1  # one factor for the whole picture
+    change = maps.energies[0, 3] - truth.energy_t(x, t, 3.0, schedule)
+    assert float(change[seen].std()) < 0.01  # up to a constant
+    torch.testing.assert_close(maps.points, x[::2, ::2])
+
+
+def test_measures_along_t_are_the_guidance_errors(simulation):
+    along = finish(simulation.along(3.0, 5))
+    assert along.errors.shape == along.guidance.shape == (3, 6) and along.score.shape == (6,)
+    assert float(along.errors[0].abs().max()) == 0 and float((along.errors[2] - 1).abs().max()) < 1e-6
+    t = along.times[2]
+    direct = guidance_error(MeanEnergyGuidance(TOY.truth, 3.0, simulation.schedule), TOY.truth, t, 3.0, simulation.schedule)
+    assert float(along.errors[1, 2]) == pytest.approx(float(direct), rel=0.15)
+    assert bool(torch.isnan(finish(simulation.along(0.0, 2)).errors).all())  # nothing to be guided
+
+
+def test_finished_samples_are_measured_against_exact_ones(simulation):
+    paths = finish(simulation.paths(Settings(particles=1000)))
+    finished = finish(simulation.finished(paths, 3.0))
+    assert float(finished.mmd2[0]) < 3 * finished.mmd2_floor < float(finished.mmd2[1]) < float(finished.mmd2[2])
+    assert float(finished.mode_error[0]) < 0.06 < float(finished.mode_error[2])
+    assert float(finished.mean_energy[0]) == pytest.approx(finished.target_energy, abs=0.05)
+    assert float(finished.mean_energy[2]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_panel_that_fails_leaves_the_others_as_they_are():
+    def late(x_t, t):
+        if float(t) < 0.5:
+            raise KeyError("weights")
+        return -x_t
+
+    simulation = Simulation(TOY, {"exact": None, "late": late})
+    paths = finish(simulation.paths(Settings(particles=20, steps=8)))
+    alone = finish(Simulation(TOY, ("exact",)).paths(Settings(particles=20, steps=8)))
+    assert torch.equal(paths.x[0], alone.x[0]) and paths.failures[0] is None
+    assert "late at t = " in str(paths.failures[1]) and "KeyError" in str(paths.failures[1])
+    maps = finish(simulation.maps(3.0, 3))
+    assert bool(torch.isnan(maps.errors[1, -1]).all()) and not bool(torch.isnan(maps.errors[0, -1]).all())
+    along = finish(simulation.along(3.0, 3))
+    assert bool(torch.isnan(along.errors[1, -1])) and not bool(torch.isnan(along.errors[0, -1]))
+
+
+def test_a_field_that_throws_particles_far_out_does_not_overflow():
+    simulation = Simulation(TOY, {"wild": lambda x, t: 1e6 * x, "exact": None})
+    paths = finish(simulation.paths(Settings(particles=10, steps=30, scale=10.0)))
+    assert paths.failures == [None, None] and bool(torch.isfinite(paths.x[1]).all())
+    finished = finish(simulation.finished(paths, 3.0))
+    assert bool(torch.isfinite(finished.mmd2).all())
+
+
+def test_own_points_away_from_the_origin_and_one_particle(schedule):
+    x = torch.randn(150, 2, generator=torch.Generator().manual_seed(0)) * 0.3 + torch.tensor([2.0, -1.0])
+    simulation = Simulation(from_points(x, x[:, 0], name="mine"), ("exact", "LGD-MC"))
+    paths = finish(simulation.paths(Settings(particles=1, steps=6)))
+    assert paths.failures == [None, None] and simulation.gridded.extent > 6
+    assert bool(torch.isnan(finish(simulation.finished(paths, 3.0)).mmd2).all())  # one point is no sample
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "steps: expected"),
+        ({"beta": -1.0}, "beta: expected"),
+        ({"particles": 0}, "particles: expected"),
+        ({"method": "euler"}, "method: expected one of"),
+        ({"seed": -1}, "seed: expected"),
+        ({"scale": float("nan")}, "scale: expected"),
+    ],
+)
+def test_settings_out_of_range_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**settings)
+
+
+def test_a_toy_of_other_dimension_is_refused():
+    with pytest.raises(ValueError, match="^toy: expected a two-dimensional toy"):
+        Simulation(from_points(torch.zeros(3, 3), torch.zeros(3)), ("exact",))
