@@ -1,0 +1,191 @@
+"""Other people's networks as denoisers: any torch module, and a UNet with its scheduler from the diffusers library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from cepkit.denoisers import FunctionDenoiser
+from cepkit.schedules import Schedule
+from cepkit.validation import as_float64, check_name, check_number, check_time, check_time_shape
+
+_PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
+
+
+def _same(t: Tensor) -> Tensor:
+    return t
+
+
+@dataclass(frozen=True, eq=False)
+class _Batched:
+    """A network called with points (n, ...) and one time per row, whatever shapes the caller has.
+
+    It runs in evaluation mode and is left in the mode it was found in. Gradients flow to x_t if the caller asks for them.
+    """
+
+    network: Callable
+    time: Callable[[Tensor], Tensor]
+    shape: tuple[int, ...] | None = None
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        t = check_time_shape(check_time(t), x_t.shape[:-1])
+        rows = x_t.reshape(-1, x_t.shape[-1])
+        times = t.to(x_t.device).expand(x_t.shape[:-1]).reshape(-1)
+        parameter = next(self.network.parameters(), None) if isinstance(self.network, torch.nn.Module) else None
+        dtype = parameter.dtype if parameter is not None and parameter.is_floating_point() else x_t.dtype
+        inputs = rows.to(dtype)
+        if self.shape is not None:
+            inputs = inputs.reshape(-1, *self.shape)
+        scaled = self.time(times.double())  # before rounding to float32, so that whole numbers stay whole
+        training = [m for m in self.network.modules() if m.training] if isinstance(self.network, torch.nn.Module) else []
+        try:
+            for module in training:
+                module.training = False
+            with torch.set_grad_enabled(torch.is_grad_enabled() and x_t.requires_grad):
+                value = self.network(inputs, scaled.to(dtype) if scaled.is_floating_point() else scaled)
+        finally:
+            for module in training:
+                module.training = True
+        return self._flat(value, x_t)
+
+    def _flat(self, value: Any, x_t: Tensor) -> Tensor:
+        value = getattr(value, "sample", value)
+        value = value[0] if isinstance(value, (tuple, list)) else value
+        if not isinstance(value, Tensor):
+            raise ValueError(f"module: expected a tensor, or an object or tuple with one, got {type(value).__name__}")
+        if self.shape is not None and value.ndim > 1 and value.shape[1] == 2 * self.shape[0]:
+            value = value[:, : self.shape[0]]  # a learned variance follows the mean
+        if value.numel() != x_t.numel():
+            wanted = (x_t.shape[:-1].numel(), *(self.shape or x_t.shape[-1:]))
+            raise ValueError(f"module: expected a prediction of shape {wanted}, got {tuple(value.shape)}")
+        return value.reshape(x_t.shape).to(x_t.dtype)
+
+
+def from_module(
+    module: Callable, schedule: Schedule, parametrisation: str = "eps", *, time: Callable[[Tensor], Tensor] = _same
+) -> FunctionDenoiser:
+    """A network f(x (n, D), t (n,)) -> (n, D) as a denoiser.
+
+    A scalar t is spread over the batch, leading dimensions are flattened, the network's own dtype is respected. It runs in
+    evaluation mode and is left as it was; gradients are recorded only if x_t requires them.
+
+    Args:
+        module: a torch module or any callable of that kind.
+        parametrisation: what it predicts: "eps", "score", "x0" or "v".
+        time: from t in [0, 1], float64 (n,), to what the network wants, such as ``lambda t: 1000 * t``.
+
+    Raises:
+        ValueError: not callables, not a schedule, or an unknown parametrisation.
+    """
+    if not callable(module):
+        raise ValueError(f"module: expected a torch module or callable (x, t) -> tensor, got {type(module).__name__}")
+    if not isinstance(schedule, Schedule):
+        raise ValueError(f"schedule: expected a cepkit Schedule such as VPLinear(), got {type(schedule).__name__}")
+    if not callable(time):
+        raise ValueError(f"time: expected a callable t -> what the network wants, got {type(time).__name__}")
+    return FunctionDenoiser(_Batched(module, time), schedule, parametrisation)
+
+
+@dataclass(frozen=True)
+class DiscreteSchedule(Schedule):
+    """The schedule of a model trained on T discrete noise levels: index i lies at t = i / (T - 1).
+
+    Between the levels log_snr is interpolated linearly in t, so it falls strictly and its inverse is exact. At t = 0 stands the
+    model's least noise, not none.
+
+    Args:
+        alphas_cumprod: alpha^2 at each level, strictly falling in (0, 1), at least two.
+    """
+
+    alphas_cumprod: tuple[float, ...]
+    _nodes: Tensor = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        values = as_float64(self.alphas_cumprod, "alphas_cumprod").cpu()
+        falling = values.ndim == 1 and len(values) >= 2 and bool((values.diff() < 0).all())
+        if not falling or not 0.0 < float(values.min()) or not float(values.max()) < 1.0:
+            raise ValueError(
+                "alphas_cumprod: expected at least two strictly falling numbers in (0, 1), such as a scheduler's without "
+                f"zero terminal signal, got shape {tuple(values.shape)}"
+                + (f" from {float(values.max()):g} to {float(values.min()):g}" if values.numel() else "")
+            )
+        object.__setattr__(self, "alphas_cumprod", tuple(values.tolist()))
+        object.__setattr__(self, "_nodes", values.log() - torch.log1p(-values))
+
+    def index(self, t: Tensor) -> Tensor:
+        """The index of the noise level at t, whole at the levels the model was trained on."""
+        return t * (len(self.alphas_cumprod) - 1)
+
+    def log_snr(self, t: Tensor | float) -> Tensor:
+        t = check_time(t)
+        nodes = self._nodes.to(t.device)
+        at = self.index(t.double())
+        low = at.floor().long().clamp(0, len(nodes) - 2)
+        return torch.lerp(nodes[low], nodes[low + 1], at - low).to(t.dtype)
+
+    def t_from_log_snr(self, log_snr: Tensor | float) -> Tensor:
+        """The time of this log_snr; values above the model's least noise give 0.
+
+        Raises:
+            ValueError: a value below the schedule's at t = 1, or not a number.
+        """
+        log_snr = self._reachable(log_snr)
+        rising = self._nodes.flip(0).to(log_snr.device)
+        wanted = log_snr.double().clamp(rising[0], rising[-1])
+        high = torch.searchsorted(rising, wanted.contiguous()).clamp(1, len(rising) - 1)
+        share = (wanted - rising[high - 1]) / (rising[high] - rising[high - 1])
+        last = len(rising) - 1
+        return ((last - (high - 1 + share)) / last).to(log_snr.dtype)
+
+    def log_alpha(self, t: Tensor | float) -> Tensor:
+        return -softplus(-self.log_snr(t), threshold=50.0) / 2
+
+    def sigma_squared(self, t: Tensor | float) -> Tensor:
+        return torch.sigmoid(-self.log_snr(t))
+
+
+def from_diffusers(
+    unet: Callable, scheduler: Any, *, shape: Sequence[int] | None = None
+) -> tuple[FunctionDenoiser, DiscreteSchedule]:
+    """A diffusers UNet and its scheduler as a denoiser of flattened images (..., C * H * W), and its schedule.
+
+    Args:
+        unet: called as ``unet(x (n, C, H, W), timestep (n,))``; returns a tensor, an object with `.sample`, or a tuple.
+            Bind conditions such as text first, with ``lambda x, t: unet(x, t, encoder_hidden_states=...)`` and `shape`.
+        scheduler: with `alphas_cumprod` and `config.prediction_type` in epsilon, sample, v_prediction.
+        shape: (C, H, W); read from ``unet.config`` when absent.
+
+    Raises:
+        ValueError: one of these is missing or unknown.
+    """
+    if not callable(unet):
+        raise ValueError(f"unet: expected a module or callable (x, timestep), got {type(unet).__name__}")
+    levels = getattr(scheduler, "alphas_cumprod", None)
+    if levels is None:
+        raise ValueError(f"scheduler: expected an object with alphas_cumprod, got {type(scheduler).__name__}")
+    kind = _read(scheduler, "prediction_type")
+    parametrisation = _PREDICTIONS[check_name(kind, _PREDICTIONS, name="scheduler.config.prediction_type")]
+    size = _image_shape(unet) if shape is None else tuple(shape)
+    if len(size) != 3:
+        raise ValueError(f"shape: expected (C, H, W), got {size}")
+    size = tuple(check_number(n, name="shape", low=1, integer=True) for n in size)
+    schedule = DiscreteSchedule(levels)
+    return FunctionDenoiser(_Batched(unet, schedule.index, size), schedule, parametrisation), schedule
+
+
+def _read(owner: object, name: str) -> Any:
+    """An entry of an object's `config`, which may be a mapping or have attributes; None where there is none."""
+    config = getattr(owner, "config", None)
+    return config.get(name) if isinstance(config, dict) else getattr(config, name, None)
+
+
+def _image_shape(unet: object) -> tuple[int, ...]:
+    channels, size = _read(unet, "in_channels"), _read(unet, "sample_size")
+    if channels is None or size is None:
+        raise ValueError("shape: expected (C, H, W), because unet.config has no in_channels and sample_size; got None")
+    return (channels, size, size) if isinstance(size, int) else (channels, *size)

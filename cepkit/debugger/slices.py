@@ -1,0 +1,141 @@
+"""A plane through a space of D dimensions, and the rectangle of it that is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cepkit.validation import as_float64, check_number
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """The plane origin + u basis[0] + v basis[1] with an orthonormal basis.
+
+    Attributes:
+        origin: (D,), float64.
+        basis: (2, D), float64, orthonormal rows.
+        labels: what the axes of pictures are called.
+    """
+
+    origin: Tensor
+    basis: Tensor
+    labels: tuple[str, str] = ("$u$", "$v$")
+
+    def __post_init__(self) -> None:
+        origin, basis = as_float64(self.origin, "origin"), as_float64(self.basis, "basis")
+        if origin.ndim != 1 or basis.shape != (2, len(origin)):
+            raise ValueError(
+                f"basis: expected an origin (D,) and a basis (2, D), got {tuple(origin.shape)} and {tuple(basis.shape)}"
+            )
+        if not torch.allclose(basis @ basis.T, torch.eye(2, dtype=basis.dtype), atol=1e-6):
+            raise ValueError(f"basis: expected orthonormal rows, got products {(basis @ basis.T).tolist()}")
+        object.__setattr__(self, "origin", origin)
+        object.__setattr__(self, "basis", basis)
+
+    @classmethod
+    def axes(cls, dim: int, i: int = 0, j: int = 1, *, at: Tensor | Sequence[float] | None = None) -> Slice:
+        """The plane of coordinates i and j of a space of `dim`, the others held at their values in `at` (default 0)."""
+        dim = check_number(dim, name="dim", low=2, integer=True)
+        i = check_number(i, name="i", low=0, high=dim - 1, integer=True)
+        j = check_number(j, name="j", low=0, high=dim - 1, integer=True)
+        if i == j:
+            raise ValueError(f"j: expected another coordinate than i = {i}, got {j}")
+        origin = torch.zeros(dim, dtype=torch.float64) if at is None else as_float64(at, "at")
+        if origin.shape != (dim,):
+            raise ValueError(f"at: expected shape ({dim},), got {tuple(origin.shape)}")
+        origin[[i, j]] = 0.0  # the slice coordinates are then the coordinates themselves
+        return cls(origin, torch.eye(dim, dtype=torch.float64)[[i, j]], (f"$x_{{{i + 1}}}$", f"$x_{{{j + 1}}}$"))
+
+    @classmethod
+    def pca(cls, points: Tensor) -> Slice:
+        """The plane through the mean of points (n, D) along their two directions of largest variance."""
+        points = as_float64(points, "points")
+        if points.ndim != 2 or len(points) < 3 or points.shape[1] < 2:
+            raise ValueError(f"points: expected shape (n, D) with n of at least 3 and D of at least 2, got {tuple(points.shape)}")
+        mean = points.mean(0)
+        basis = torch.linalg.svd(points - mean, full_matrices=False).Vh[:2]
+        return cls(mean, basis, ("first component", "second component"))
+
+    @classmethod
+    def through(cls, a: Tensor, b: Tensor, c: Tensor) -> Slice:
+        """The plane through three points (D,): `a` is its origin, `b` lies on the first axis."""
+        a, b, c = (as_float64(point, name) for point, name in ((a, "a"), (b, "b"), (c, "c")))
+        if a.ndim != 1 or len(a) < 2 or a.shape != b.shape or a.shape != c.shape:
+            raise ValueError(
+                f"a, b, c: expected three points of one shape (D,), got {tuple(a.shape)}, {tuple(b.shape)}, {tuple(c.shape)}"
+            )
+        first = b - a
+        first = first / first.norm().clamp_min(1e-300)
+        second = (c - a) - ((c - a) @ first) * first
+        if not float(second.norm()) > 1e-9 * float((c - a).norm()) or not float((b - a).norm()) > 0:
+            raise ValueError("c: expected three points that are not on one line, got a degenerate triangle")
+        return cls(a, torch.stack([first, second / second.norm()]))
+
+    @property
+    def dim(self) -> int:
+        """The dimension D of the space."""
+        return len(self.origin)
+
+    def embed(self, uv: Tensor) -> Tensor:
+        """Points of the plane (..., 2) as points of the space (..., D), in the dtype and on the device of `uv`."""
+        return self.origin.to(uv) + uv @ self.basis.to(uv)
+
+    def project(self, vector: Tensor) -> Tensor:
+        """The components in the plane (..., 2) of vectors (..., D)."""
+        return vector @ self.basis.to(vector).T
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """The slice coordinates (..., 2) of points (..., D), projected at right angles onto the plane."""
+        return self.project(x - self.origin.to(x))
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A rectangle in slice coordinates: ((u_lo, u_hi), (v_lo, v_hi))."""
+
+    box: tuple[tuple[float, float], tuple[float, float]]
+
+    @classmethod
+    def of(cls, domain: object) -> Domain:
+        """From a half width, (centre, half width) or ((u_lo, u_hi), (v_lo, v_hi)).
+
+        Raises:
+            ValueError: anything else, or an empty or reversed side.
+        """
+        wanted = "a half width, (centre, half width) or ((x_lo, x_hi), (y_lo, y_hi)) with lo < hi"
+        if isinstance(domain, Domain):
+            return domain
+        try:
+            if isinstance(domain, (int, float)):
+                domain = ((0.0, 0.0), domain)
+            first, second = domain
+            if isinstance(second, (int, float)):
+                pair = tuple(first)
+                box = tuple((float(c) - float(second), float(c) + float(second)) for c in pair)
+            else:
+                box = tuple((float(low), float(high)) for low, high in (first, second))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"domain: expected {wanted}, got {domain!r}") from error
+        if len(box) != 2 or not all(-1e300 < low < high < 1e300 for low, high in box):
+            raise ValueError(f"domain: expected {wanted}, got {domain!r}")
+        return cls(box)
+
+    @property
+    def reach(self) -> float:
+        """Half the longer side."""
+        return max(high - low for low, high in self.box) / 2
+
+    def grid(self, side: int) -> Tensor:
+        """side x side points (side, side, 2) from corner to corner, rows from bottom to top, float64."""
+        u, v = (torch.linspace(low, high, side, dtype=torch.float64) for low, high in self.box)
+        return torch.stack(torch.meshgrid(u, v, indexing="xy"), -1)
+
+    def outside(self, uv: Tensor, margin: float) -> Tensor:
+        """Which points (..., 2) lie outside the rectangle widened by `margin` times its sides."""
+        low, high = torch.tensor(self.box, dtype=uv.dtype, device=uv.device).T
+        wide = margin * (high - low)
+        return ((uv < low - wide) | (uv > high + wide)).any(-1)

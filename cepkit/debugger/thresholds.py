@@ -1,0 +1,71 @@
+"""The numbers that turn a measurement into a warning, each with the reason for its size.
+
+The exact guidance of all six toys (inverse temperature 3, 25 steps) passes every one of them; the faults of the suite do not.
+"""
+
+# RMS of scale * guidance over RMS of the score at points of p_t: 0.4 to 1.6 on the toys at beta = 3, up to 5 at beta = 10.
+RATIO_WARNING = 3.0
+RATIO_ERROR = 10.0
+RATIO_BESIDE_EXACT = 2.0  # with a truth, a large ratio is a fault only if the exact guidance has not nearly the same one
+
+# A field below this share of the score changes nothing that a sampler could show.
+ZERO_SHARE = 1e-6
+
+# The antisymmetric share of the Jacobian: 0 for a gradient, 1 for a rotation. Central differences of an exact field give 1e-6
+# in float64 and below 0.02 in float32 with the larger step; a rotation of a tenth of the field gives about 0.1.
+CURL_WARNING = 0.03
+CURL_ERROR = 0.3
+CURL_STEP_DOUBLE = 1e-4  # of the domain's half width; the truncation error is of its square
+CURL_STEP_SINGLE = 1e-2  # float32 values carry seven digits, so the step must be larger
+CURL_WIDER = 4.0  # the second step in float32, where a weak field of a network may drown in rounding with the first
+
+# Guidance and minus the gradient of its own energy: both come from one formula, so only rounding may separate them.
+GRADIENT_TOLERANCE = 0.02
+
+# Error relative to the exact field (1 is as bad as none). Networks trained for half a minute reach 0.06, 0.2 at small t;
+# the mean energy has 0.7.
+TRUTH_NOTE = 0.15
+TRUTH_WARNING = 0.3
+TRUTH_ERROR = 0.9
+NEGLIGIBLE_SHARE = 0.05  # a noise level whose exact guidance is below this share of the score does not decide
+
+# A fitted factor explains a difference if what remains is small, and a known factor matches if it is this near in logarithm.
+FACTOR_RESIDUAL = 0.1
+FACTOR_MATCH = 0.08
+SIGN_COSINE = -0.9
+
+# What lies within so many standard errors may be chance: it happens once in 16,000 measurements.
+STANDARD_ERRORS = 4.0
+
+# 1 - fitted factor of a score from denoising regression: its scatter with 500 points is 0.02 to 0.05.
+SCORE_FACTOR_WARNING = 0.25
+# With the model's own samples as data the regression sees the solver's error at small t as well.
+OWN_SAMPLES_FACTOR_WARNING = 0.4
+# At t = 1 the data are gone: what remains of -x_t beside a score must be small unless the data are very wide.
+FULL_NOISE_WARNING = 0.2
+# Denoised points outside the domain widened by a quarter; the posterior mean lies in the convex hull of the data.
+OUTSIDE_WARNING = 0.05
+OUTSIDE_MARGIN = 0.25
+
+# Relative change of the guidance between noise levels: exact fields change by 0.5 and more, a field without t by 0.
+TIME_CHANGE = 0.02
+TIME_CHANGE_EXACT = 0.1
+
+# Share of guided paths outside the support; the limit is the faintest of a thousand true draws and two nats below it.
+DEPARTED_WARNING = 0.03
+DEPARTED_ERROR = 0.25
+SUPPORT_NATS = 2.0
+SUPPORT_PEAK_NATS = 14.0  # for a log density alone, of which no draws are known: below exp(-14) of its peak
+SUPPORT_DISTANCE = 1.5  # for points: beyond this many times the largest gap among true draws
+SUPPORT_TIME = 0.05  # the support is looked at with at least this much noise: nobody minds a sample off a sharp edge by a hair
+DIVERGED = 1e3  # times the domain's half width
+
+# Median displacement when the steps are doubled, relative to the spread of the samples: 0.014 to 0.03 with 12 steps of the
+# second-order solver on the toys, 0.05 to 0.09 with 6, 0.3 to 0.6 with 3.
+STEPS_WARNING = 0.04
+STEPS_ERROR = 0.25
+
+# Samples against exact ones: beyond chance, and large enough to matter (the energy in standard deviations of E under the data).
+ENERGY_SHIFT = 0.05
+MMD_TIMES_NULL = 2.0
+MMD_LEAST = 2e-3

@@ -1,0 +1,268 @@
+"""Every planted fault is found by its own check, and the exact guidance of no toy raises an alarm."""
+
+import pytest
+import torch
+from checks import seeded, toy_named
+
+from cepkit.debugger import FieldDebugger
+from cepkit.denoisers import ExactDenoiser
+from cepkit.guidance import DPSGuidance, ExactGuidance, MeanEnergyGuidance
+from cepkit.process import convert
+from cepkit.schedules import VPCosine, VPLinear
+
+BETA = 3.0
+SCHEDULE = VPLinear()
+TOY = toy_named("8gaussians")
+DENOISER = ExactDenoiser(TOY.truth, SCHEDULE)
+EXACT = ExactGuidance(TOY.truth, BETA, SCHEDULE)
+TURN = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+KNOWN = {"truth": TOY.truth, "beta": BETA}
+FEW = {"particles": 256, "times": (0.05, 0.2, 0.5, 0.8)}  # enough for every fault here, and three times as fast
+
+
+def report(guidance=EXACT, *, score=DENOISER, truth=True, **settings):
+    given = {**FEW, "steps": 12, **(KNOWN if truth else {}), **settings}
+    return FieldDebugger(score=score, guidance=guidance, schedule=SCHEDULE, domain=4.5, **given).run()
+
+
+def alarms(found):
+    return {item.check for item in found.findings if item.severity in ("warning", "error")}
+
+
+# -- no false alarms -------------------------------------------------------------------------------------------------
+
+
+def test_the_exact_guidance_passes_on_every_toy(toy):
+    exact, denoiser = (ExactGuidance(toy.truth, BETA, SCHEDULE), ExactDenoiser(toy.truth, SCHEDULE))
+    settings = {"particles": 128, "times": (0.05, 0.2, 0.8)} if toy.name == "2spirals" else {}
+    domain = (toy.centre, toy.extent)
+    found = FieldDebugger(
+        score=denoiser, guidance=exact, energy=exact.energy, domain=domain, truth=toy.truth, beta=BETA, **settings
+    ).run()
+    assert alarms(found) == set(), str(found)
+    assert found.worst == "ok"
+
+
+@pytest.mark.parametrize("name", ["8gaussians", "checkerboard"])
+@pytest.mark.parametrize("support", ["nothing", "points", "log density"])
+def test_the_exact_guidance_passes_without_a_truth(name, support):
+    toy = toy_named(name)
+    given = {
+        "nothing": None,
+        "points": toy.sample(1500, generator=seeded(1))[0],
+        "log density": lambda x_t, t: toy.truth.log_q(x_t, t, SCHEDULE),
+    }[support]
+    exact = ExactGuidance(toy.truth, BETA, SCHEDULE)
+    found = FieldDebugger(score=ExactDenoiser(toy.truth, SCHEDULE), guidance=exact, domain=toy.extent, support=given, **FEW).run()
+    assert alarms(found) == set(), str(found)
+    assert found.finding("reference").severity == "note"  # says that a sign flip would go unseen
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("beta", [1.0, 10.0])
+def test_neither_the_seed_nor_the_inverse_temperature_raises_an_alarm(seed, beta):
+    found = report(ExactGuidance(TOY.truth, beta, SCHEDULE), beta=beta, seed=seed, steps=25)
+    assert alarms(found) == set(), str(found)
+
+
+def test_another_schedule_parametrisation_and_float64_raise_no_alarm():
+    schedule = VPCosine()
+    exact = ExactGuidance(TOY.truth, BETA, schedule)
+    denoiser = ExactDenoiser(TOY.truth, schedule, "v")
+    found = FieldDebugger(score=denoiser, guidance=exact, domain=4.5, dtype=torch.float64, **KNOWN, **FEW).run()
+    assert alarms(found) == set(), str(found)
+
+
+@pytest.mark.parametrize("method", ["ddim", "sde"])
+def test_the_other_samplers_raise_no_alarm_with_enough_steps(method):
+    found = report(method=method, steps=60, particles=64, times=(0.1, 0.5))
+    assert alarms(found) == set(), str(found)
+
+
+# -- planted in the guidance ---------------------------------------------------------------------------------------
+
+
+def test_a_sign_flip_is_found_against_the_truth_and_against_the_energy():
+    found = report(lambda x, t: -EXACT(x, t), energy=EXACT.energy)
+    for check in ("truth-guidance", "energy-gradient"):
+        item = found.finding(check)
+        assert item.severity == "error" and item.figure == pytest.approx(-1, abs=1e-3)
+        assert "sign flip" in item.message and "-1" in item.remedy
+    assert "falls short" in found.finding("sample-energy").message
+
+
+@pytest.mark.parametrize(
+    ("factor", "name", "missing"),
+    [
+        (lambda alpha, sigma: 1 / sigma, "1/sigma_t", "missing sigma_t"),
+        (lambda alpha, sigma: sigma, "sigma_t", "missing 1/sigma_t"),
+        (lambda alpha, sigma: 1 / alpha, "1/alpha_t", "missing alpha_t"),
+        (lambda alpha, sigma: alpha, "alpha_t", "missing 1/alpha_t"),
+        (lambda alpha, sigma: -sigma, "-sigma_t", "sign flip and a missing 1/sigma_t"),
+        (lambda alpha, sigma: sigma**2 / alpha, "sigma_t^2/alpha_t", "missing alpha_t/sigma_t^2"),
+        (lambda alpha, sigma: sigma / alpha, "sigma_t/alpha_t", "missing alpha_t/sigma_t"),
+        (lambda alpha, sigma: 2.0, "2.00", "counted twice"),
+    ],
+)
+@pytest.mark.parametrize("against", ["truth", "energy"])
+def test_a_missing_factor_is_named(factor, name, missing, against):
+    def guidance(x, t):
+        return factor(SCHEDULE.alpha(t), SCHEDULE.sigma(t)) * EXACT(x, t)
+
+    energy = EXACT.energy if against == "energy" else None
+    found = report(guidance, truth=against == "truth", energy=energy, particles=64, steps=2)
+    item = found.finding("truth-guidance" if against == "truth" else "energy-gradient")
+    assert item.severity == "error" and f"c(t) = {name}" in item.message and missing in item.remedy
+
+
+def test_an_energy_without_a_graph_is_differenced():
+    found = report(energy=lambda x, t: EXACT.energy(x.detach(), t), particles=64, steps=4)
+    item = found.finding("energy-gradient")
+    assert item.severity == "ok" and "finite differences" in item.message and item.figure < 1e-3
+
+
+def test_another_energy_than_the_guidance_s_is_found():
+    other = MeanEnergyGuidance(TOY.truth, BETA, SCHEDULE)
+    assert report(energy=other.energy).finding("energy-gradient").severity in ("warning", "error")
+
+
+def test_dps_with_a_piecewise_constant_energy_steers_nothing():
+    board = toy_named("checkerboard")
+    denoiser = ExactDenoiser(board.truth, SCHEDULE)
+    guidance = DPSGuidance(denoiser, board.energy, BETA)
+    for given in ({}, {"truth": board.truth, "beta": BETA}):
+        found = FieldDebugger(score=denoiser, guidance=guidance, domain=5, **given, particles=64, steps=4, times=(0.1, 0.5)).run()
+        item = found.finding("zero-guidance")
+        assert item.severity == "error" and "DPS" in item.remedy
+
+
+@pytest.mark.parametrize("truth", [True, False])
+def test_a_scale_of_ten_is_found(truth):
+    found = report(scale=10.0, truth=truth)
+    item = found.finding("norm-ratio")
+    assert item.severity in ("warning", "error") and item.figure > 3 and "scale" in item.remedy
+    if truth:
+        assert found.finding("scale").severity == "warning"
+        assert "overshoots" in found.finding("sample-energy").message
+
+
+@pytest.mark.parametrize("truth", [True, False])
+def test_an_energy_of_clean_data_evaluated_at_noisy_points_is_found(truth):
+    def guidance(x, t):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(BETA * TOY.energy(x).sum(), x)
+        return -gradient
+
+    item = report(guidance, truth=truth).finding("time-dependence")
+    assert item.severity == "warning" and item.figure < 1e-6 and "clean data" in item.remedy
+
+
+def test_a_clean_energy_with_a_weight_in_t_is_found():
+    def guidance(x, t):
+        return SCHEDULE.alpha(t) * EXACT(x, 0.1)
+
+    item = report(guidance).finding("time-dependence")
+    assert item.severity == "warning" and "factor" in item.message
+
+
+@pytest.mark.parametrize("truth", [True, False])
+def test_three_steps_are_too_few(truth):
+    item = report(steps=3, truth=truth).finding("steps")
+    assert item.severity == "error" and item.figure > 0.2 and "too few steps" in item.remedy
+
+
+def test_the_observed_order_of_the_solver_is_two():
+    displacement = report(particles=128, steps=25).arrays["step_displacement"]
+    assert 1.6 < float(torch.tensor(displacement[0] / displacement[1]).log2()) < 2.6
+
+
+@pytest.mark.parametrize("truth", [True, False])
+@pytest.mark.parametrize("share", [0.1, 0.3, 1.0])
+def test_a_rotation_is_found_by_its_curl(truth, share):
+    def guidance(x, t):
+        field = EXACT(x, t)
+        return field + share * field @ TURN.to(x).T
+
+    item = report(guidance, truth=truth, particles=128, steps=4).finding("curl")
+    assert item.severity in ("warning", "error") and item.place.t is not None and len(item.place.x) == 2
+
+
+def test_curl_is_measured_as_it_is_defined():
+    def guidance(x, t):
+        return torch.stack([x[:, 0] - 3 * x[:, 1], 3 * x[:, 0] + 2 * x[:, 1]], -1)
+
+    # Jacobian ((1, -3), (3, 2)): the antisymmetric part is ((0, -3), (3, 0))
+    figure = report(guidance, truth=False, steps=4).finding("curl").figure
+    assert figure == pytest.approx((18 / 23) ** 0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+@pytest.mark.parametrize("hidden", [True, False])
+def test_curl_is_told_from_rounding_in_a_field_of_single_precision(share, hidden):
+    def guidance(x, t):
+        return single(x, t).to(x) if hidden else single(x, t)
+
+    def single(x, t):
+        field = EXACT(x.float(), t)
+        field = (64 + field) - 64  # a last digit of 64: what a weak field loses inside a network
+        return field + share * field @ TURN.T
+
+    item = report(guidance, truth=False, particles=128, steps=2, times=(0.05, 0.2, 0.5)).finding("curl")
+    assert item.severity == ("warning" if share else "ok")
+
+
+def test_an_approximation_is_measured_and_not_mistaken_for_a_factor():
+    item = report(MeanEnergyGuidance(TOY.truth, BETA, SCHEDULE)).finding("truth-guidance")
+    assert item.severity in ("warning", "error") and "differs" in item.message
+
+
+def test_guided_paths_that_leave_the_support_are_counted():
+    def guidance(x, t):
+        return torch.stack([torch.full_like(x[:, 0], 60.0), torch.zeros_like(x[:, 0])], -1)
+
+    for truth in (True, False):
+        found = report(guidance, truth=truth)
+        item = found.finding("trajectories")
+        assert item.severity == "error" and item.figure > 0.5 and item.place.x[0] > 3.5 and item.place.t is not None
+        assert found.arrays["outside"][-1] == pytest.approx(item.figure)
+
+
+def test_diverging_paths_are_counted():
+    item = report(lambda x, t: 40 * x, truth=False).finding("divergence")
+    assert item.severity == "error" and item.figure > 0.5
+
+
+# -- planted in the score ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", ["truth", "points"])
+def test_a_score_that_is_an_eps_is_found(known):
+    support = None if known == "truth" else TOY.sample(1500, generator=seeded(1))[0]
+    found = report(
+        score=lambda x, t: convert(DENOISER(x, t), "score", "eps", x, t, SCHEDULE), truth=known == "truth", support=support
+    )
+    assert "eps" in found.finding("score-at-noise").remedy
+    assert found.finding("score-factor").severity == "error" and "-sigma_t" in found.finding("score-factor").message
+
+
+@pytest.mark.parametrize("kind", ["x0", "v"])
+def test_a_score_that_is_an_x0_or_v_is_found_without_a_truth(kind):
+    found = report(score=lambda x, t: convert(DENOISER(x, t), "score", kind, x, t, SCHEDULE), truth=False)
+    item = found.finding("score-at-noise")
+    assert item.severity == "error" and "x0 or v" in item.remedy
+
+
+def test_a_score_without_its_sigma_is_found_against_data_and_against_a_log_density():
+    def score(x, t):
+        return SCHEDULE.sigma(t) * DENOISER(x, t)
+
+    found = report(score=score, truth=False, support=TOY.sample(2000, generator=seeded(1))[0], particles=512)
+    assert "which is sigma_t" in found.finding("score-factor").message
+    found = report(score=score, truth=False, support=lambda x, t: TOY.truth.log_q(x, t, SCHEDULE))
+    assert "c(t) = sigma_t" in found.finding("density-score").message
+
+
+def test_denoised_points_outside_the_domain_are_found():
+    item = report(score=lambda x, t: DENOISER(x, t) + 3 / SCHEDULE.sigma(t) ** 2, guidance=None).finding("tweedie")
+    assert item.severity == "warning" and item.figure > 0.5
