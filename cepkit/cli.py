@@ -1,4 +1,4 @@
-"""The command line: `cepkit doctor`, `cepkit demo`, `cepkit toy train` and `cepkit toy show`."""
+"""The command line: `cepkit doctor`, `cepkit demo`, `cepkit app`, `cepkit toy train` and `cepkit toy show`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", type=Path, default=Path("build/demo"), help="folder of the page (default build/demo)")
     demo.add_argument("--samples", type=int, default=2000, help="samples per estimator (default 2000)")
     demo.set_defaults(run=_demo)
+    app = commands.add_parser("app", help="the lab as a web page, for a class without notebooks")
+    app.add_argument("toy", nargs="?", default="8gaussians", help="a toy's name, a CSV file, or draw: visitors paint their own")
+    app.add_argument("--std", type=float, default=0.0, help="blur of the points of a CSV file (default 0)")
+    app.add_argument("--standardize", action="store_true", help="scale the points of a CSV file")
+    app.add_argument("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1; 0.0.0.0 lets others in)")
+    app.add_argument("--port", type=int, help="port (default 8866 or the next free one)")
+    app.add_argument("--no-browser", action="store_true", help="do not open a browser here")
+    app.set_defaults(run=_app)
     toy = commands.add_parser("toy", help="train a denoiser and an energy net on a toy or your own points, and look at them")
     _toy_parser(toy.add_subparsers(required=True, metavar="COMMAND"))
     return parser
@@ -71,6 +79,16 @@ def _demo(arguments: argparse.Namespace) -> int:
     comparison, path = run_demo(DataSource(arguments.toy).toy(), arguments.beta, arguments.out, n=arguments.samples)
     print(comparison)
     print(f"\nPictures: {path}")
+    return 0
+
+
+def _app(arguments: argparse.Namespace) -> int:
+    from cepkit.app import DRAWING, serve
+    from cepkit.training import DataSource
+
+    drawing = arguments.toy == DRAWING
+    source = None if drawing else DataSource(arguments.toy, std=arguments.std, standardize=arguments.standardize)
+    serve(source, host=arguments.host, port=arguments.port, browser=not arguments.no_browser)
     return 0
 
 

@@ -20,7 +20,7 @@ from cepkit.validation import check_name
 from cepkit.widgets.controls import CONTROLS, FIELDS, HEATS, panel_control, toy_control
 from cepkit.widgets.packing import colour_tables, pack_chart, pack_maps, pack_paths, pack_readout
 from cepkit.widgets.page import SCALES, lab_page
-from cepkit.widgets.scripts import STYLE, script
+from cepkit.widgets.scripts import script, style
 from cepkit.widgets.worker import Worker
 
 DEFAULT = ("exact", "mean energy", "DPS", "no guidance")
@@ -50,7 +50,7 @@ class GuidanceLab(anywidget.AnyWidget):
     """
 
     _esm = script("data", "draw", "chart", "controls", "lab")
-    _css = STYLE
+    _css = style("lab")
     _worker: Worker | None = None  # none yet where a mistake in the arguments ends the construction
 
     scale = traitlets.Float(1.0).tag(sync=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cepkit.validation import check_number
 from cepkit.widgets.controls import METHOD_LABELS
 from cepkit.widgets.packing import pack_chart, pack_maps, pack_paths, pack_readout
-from cepkit.widgets.scripts import STYLE, script
+from cepkit.widgets.scripts import script, style
 
 if TYPE_CHECKING:
     from cepkit.widgets.lab import GuidanceLab
@@ -89,7 +89,7 @@ def lab_page(lab: GuidanceLab, scales: tuple[float, ...], seeds: tuple[int, ...]
     ]
     return _PAGE.format(
         title=html.escape(f"Guidance lab: {lab.toy.name}, β = {settings.beta:g}"),
-        style=STYLE,
+        style=style("lab"),
         data=json.dumps(shell, default=_encoded).replace("<", "\\u003c"),
         script=script("data", "draw", "chart", "controls", "lab", "page").replace("export default { render };", ""),
     )

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 _HERE = Path(__file__).parent / "js"
-STYLE = (_HERE / "lab.css").read_text(encoding="utf-8")
 
 
 def script(*names: str) -> str:
     """These files of `js/`, one after the other, as the text of one ES module."""
     return "\n".join((_HERE / f"{name}.js").read_text(encoding="utf-8") for name in names)
+
+
+def style(name: str) -> str:
+    """The style sheet of this name."""
+    return (_HERE / f"{name}.css").read_text(encoding="utf-8")

@@ -14,6 +14,26 @@ def run_all(page, url, notebook) -> None:
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
 
+def write_notebook(url, notebook, *cells) -> None:
+    """Put a notebook with these code cells beside those of the course."""
+    code = [
+        {"cell_type": "code", "id": f"cell-{k}", "source": cell, "metadata": {}, "outputs": [], "execution_count": None}
+        for k, cell in enumerate(cells)
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    content = {"cells": code, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    body = json.dumps({"type": "notebook", "content": content}).encode()
+    request = urllib.request.Request(f"{url}/api/contents/notebooks/{notebook}.ipynb", data=body, method="PUT")
+    urllib.request.urlopen(request, timeout=30).close()
+
+
+def choose_theme(url, theme) -> None:
+    """Set JupyterLab's theme, "light" or "dark", for pages opened from now on."""
+    body = json.dumps({"raw": json.dumps({"theme": f"JupyterLab {theme.title()}"})}).encode()
+    request = urllib.request.Request(f"{url}/lab/api/settings/@jupyterlab/apputils-extension:themes", data=body, method="PUT")
+    urllib.request.urlopen(request, timeout=10).close()
+
+
 def stop_kernel(url, notebook) -> None:
     """Shut the notebook's kernel down, whatever it is doing; other notebooks keep theirs."""
     session = _session(url, notebook)

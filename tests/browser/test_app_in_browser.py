@@ -66,13 +66,15 @@ def test_no_request_leaves_this_machine(page):
 
 def test_the_browser_would_refuse_one(page):
     assert page.answer.headers["content-security-policy"].startswith("default-src 'self'")
-    page.evaluate(
+    refused = page.evaluate(
         """url => new Promise(done => {
           document.addEventListener('securitypolicyviolation', event => done(event.blockedURI), { once: true });
           document.head.append(Object.assign(document.createElement('link'), { rel: 'stylesheet', href: url }));
+          setTimeout(() => done('nothing'), 10_000);
         })""",
         ELSEWHERE,
     )
+    assert refused == ELSEWHERE
 
 
 def test_the_page_follows_the_theme_of_the_machine(page):

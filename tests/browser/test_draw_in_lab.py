@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from pathlib import Path
 
 import pytest
-from lab import run_all, stop_kernel
+from lab import choose_theme, run_all, stop_kernel, write_notebook
 
 pytestmark = pytest.mark.xdist_group("browser")
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
 NOTEBOOK = "drawing"
-CELLS = [
-    "from IPython.display import display\nfrom cepkit.widgets.draw import DrawingLab\nlab = DrawingLab(steps=40)\ndisplay(lab)",
-]
-
-
-def choose_theme(url, theme) -> None:
-    body = json.dumps({"raw": json.dumps({"theme": theme})}).encode()
-    request = urllib.request.Request(f"{url}/lab/api/settings/@jupyterlab/apputils-extension:themes", data=body, method="PUT")
-    urllib.request.urlopen(request, timeout=10).close()
-
-
-def put_notebook(url) -> None:
-    cell = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [{**cell, "id": f"c{i}", "source": source} for i, source in enumerate(CELLS)]
-    content = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-    body = json.dumps({"type": "notebook", "format": "json", "content": content}).encode()
-    request = urllib.request.Request(f"{url}/api/contents/notebooks/{NOTEBOOK}.ipynb", data=body, method="PUT")
-    urllib.request.urlopen(request, timeout=20).close()
+CELL = "from cepkit.widgets import DrawingLab\n\nDrawingLab(steps=40)"
 
 
 @pytest.fixture(scope="module", params=["light", "dark"])
 def page(browser, lab_url, request):
-    choose_theme(lab_url, "JupyterLab Dark" if request.param == "dark" else "JupyterLab Light")
-    put_notebook(lab_url)
+    choose_theme(lab_url, request.param)
+    write_notebook(lab_url, NOTEBOOK, CELL)
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme=request.param)
     page = context.new_page()
     page.theme, page.errors = request.param, []

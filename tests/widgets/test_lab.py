@@ -202,7 +202,8 @@ def test_pictures_travel_as_bytes_with_blanks():
     assert field[0, 0, 0].tolist() == pytest.approx([4.5, 4.5])  # -x at the lower left corner
 
 
-def test_closing_frees_everything_a_hundred_times_over():
+def test_closing_frees_everything_a_hundred_times_over(monkeypatch):
+    monkeypatch.setattr("cepkit.lab.simulation._MEASURED", 20)
     toy, before, labs = make_toy("8gaussians"), len(registered), []
     for _ in range(100):
         lab = GuidanceLab(toy, ("exact",), particles=2, steps=1)

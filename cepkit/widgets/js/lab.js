@@ -146,7 +146,7 @@ function render({ model, el }) {
     note.textContent = setup().note || "";
     root.dataset.frames = String(Number(root.dataset.frames || 0) + 1);
     const settings = Object.fromEntries(["scale", "beta", "steps", "method", "particles", "seed", "stage"].map((key) => [key, paths[key]]));
-    root.dataset.drawn = JSON.stringify({ ...settings, count: paths.count, position, mapsBeta: maps.beta });
+    root.dataset.drawn = JSON.stringify({ ...settings, count: paths.count, position, toy: setup().toy, panels: names, mapsBeta: maps.beta, drops: model.get("drops").length });
   }
 
   function inked(p, ink) {
