@@ -11,7 +11,7 @@ INSTALL := -m pip install --disable-pip-version-check -q -c constraints.txt
 # One thread per process: idle OpenMP threads spin, and the test workers share the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help lab test demo bench doctor d4rl lint format clean
+.PHONY: help lab test demo browser bench doctor d4rl lint format clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,6 +32,10 @@ test: $(READY) ## run the whole suite, every notebook included
 
 demo: $(READY) ## notebook 00 without a browser: a table and one page with pictures, in build/demo
 	$(PY) -m cepkit demo
+
+browser: $(READY) ## drive the lab in a real Chromium and print how fast it answers; writes build/browser.md
+	$(PY) -m pytest tests/browser -q
+	@cat build/browser.md
 
 bench: $(READY) ## measure speed, accuracy and memory against the bars; writes build/bench.md
 	$(PY) -m pytest tests/benchmarks -o python_files='bench_*.py' -q

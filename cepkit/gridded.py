@@ -34,7 +34,7 @@ _UNDERFLOW = 1e-270  # a sum below it may have lost terms
 _SMALL_BETA = 1e-4  # E_t is beta E[E | x_t] to first order; float64 keeps eight digits of the quotient at this beta
 _KEPT_TABLES, _KEPT_KERNELS = 400, 64
 _NODES_KEPT, _NODES_AT_ONCE = 1500, 8192
-_FEW_COMPONENTS = 64  # a clean energy with so few costs less than looking it up
+_ENERGY_PAIRS, _LARGEST_SIDE = 2**24, 400  # of the table of the clean energy: (point, component) pairs, and points along a side
 
 
 Parts = list[tuple[Tensor, ...]]  # A, A', B, B' of the header, each (side, K), a limited number of components at a time
@@ -102,25 +102,27 @@ class GriddedTruth:
         return factor * self._look(x_t, t, schedule, _SMALL_BETA, self.truth.guidance, 1, 3)
 
     def energy(self, x0: Tensor) -> Tensor:
-        """The clean energy, shape (...); looked up only where the mixture has many components."""
-        if self.truth.components().count <= _FEW_COMPONENTS:
+        """The clean energy, shape (...), looked up unless the components have no noise of their own: then it has jumps."""
+        components = self.truth.components()
+        if float(components.std.min()) == 0.0:
             return self.truth.energy(x0)
         key = ("energy",)
         if key not in self._tables:
-            clean = self.truth.energy(self.points().float())
+            side = min(max(int((_ENERGY_PAIRS / components.count) ** 0.5), self.side), _LARGEST_SIDE)
+            clean = self.truth.energy(self.points(side).float())
             self._tables[key] = _Table.of(torch.stack([clean, torch.ones_like(clean)]))
         return self._interpolate(check_points(x0, 2, name="x0"), self._tables[key], self.truth.energy, 0, 1)[..., 0]
 
-    def points(self) -> Tensor:
-        """The points of the grid, (side, side, 2), float64, rows from bottom to top."""
-        axes = self._axes()
+    def points(self, side: int | None = None) -> Tensor:
+        """The points of the grid, or of a grid of another `side`, (side, side, 2), float64, rows from bottom to top."""
+        axes = self._axes(side)
         x, y = torch.meshgrid(*axes, indexing="xy")
         return torch.stack([x, y], -1)
 
     # -- tables --------------------------------------------------------------------------------------------------
 
-    def _axes(self) -> tuple[Tensor, Tensor]:
-        offsets = torch.linspace(-self.extent, self.extent, self.side, dtype=torch.float64)
+    def _axes(self, side: int | None = None) -> tuple[Tensor, Tensor]:
+        offsets = torch.linspace(-self.extent, self.extent, side or self.side, dtype=torch.float64)
         return self.centre[0] + offsets, self.centre[1] + offsets
 
     def _table(self, t: float, schedule: Schedule, beta: float | None) -> _Table:

@@ -100,7 +100,7 @@ def test_gradients_go_through_the_table(schedule):
     assert float((fields[0] - fields[1]).norm() / fields[1].norm()) < 0.1
 
 
-def test_a_clean_energy_of_few_components_is_not_looked_up():
+def test_a_clean_energy_with_jumps_is_not_looked_up():
     toy = make_toy("checkerboard")
     x = torch.tensor([[0.3, 0.4], [-1.0, 3.0]])
     assert torch.equal(GriddedTruth(toy.truth).energy(x), toy.truth.energy(x))

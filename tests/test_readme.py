@@ -16,7 +16,7 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_the_library_examples_run_and_give_the_figure_they_name(monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
-    code, learned = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    code, learned, lab = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict = {}
     exec(compile(code, "README.md", "exec"), names)
     assert names["x"].shape == (2000, 2) and bool(torch.isfinite(names["x"]).all())
@@ -25,6 +25,10 @@ def test_the_library_examples_run_and_give_the_figure_they_name(monkeypatch, tmp
     start_run(tmp_path / "x", TrainingConfig(steps=1), DataSource("8gaussians", n=100))
     learned = learned.replace("steps=2500", "steps=50").replace("runs/x", str(tmp_path / "x"))
     exec(compile(learned, "README.md", "exec"), names)
+    (tmp_path / "build").mkdir()
+    exec(compile(lab.replace("build/", f"{tmp_path}/build/"), "README.md", "exec"), names)
+    assert names["report"].finding("truth-guidance").severity == "error" and "sign flip" in str(names["report"])
+    assert (tmp_path / "build" / "lab.html").exists() and (tmp_path / "build" / "report.html").exists()
     assert names["training"].index == 50 and names["x"].shape == (2000, 2) and names["run"].step == 0
 
 

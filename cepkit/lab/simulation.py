@@ -25,6 +25,7 @@ from cepkit.schedules import Schedule, VPLinear
 from cepkit.toys import Toy
 from cepkit.validation import check_beta, check_name, check_number
 
+TABLE_SIDE = 96  # particles then end within a hundredth of where untabulated fields send them
 MAP_SIDE = 49  # odd, so that every second point is a symmetric grid of arrows
 _BEYOND = 1e3  # particles are looked at no further out than this
 _PROBE_POINTS, _MEASURED, _FLOOR_SETS = 256, 1000, 5
@@ -132,7 +133,7 @@ class Simulation:
         self.schedule = schedule or getattr(denoiser, "schedule", None) or VPLinear()
         self.toy = toy
         reach = max(1.1 * toy.extent, 4.2 + max(abs(c) for c in toy.centre))  # noise at t = 1 lies round the origin
-        self.gridded = GriddedTruth(toy.truth, centre=toy.centre, extent=reach)
+        self.gridded = GriddedTruth(toy.truth, centre=toy.centre, extent=reach, side=TABLE_SIDE)
         self.denoiser = ExactDenoiser(self.gridded, self.schedule) if denoiser is None else denoiser
         self.estimators = Estimators(
             replace(toy, truth=self.gridded), estimators, self.schedule, beta=beta, train_steps=train_steps

@@ -25,8 +25,9 @@ from cepkit.widgets.worker import Worker
 
 DEFAULT = ("exact", "mean energy", "DPS", "no guidance")
 _COLOURS = ("#882255", "#44AA99", "#999933", "#AA4499")  # of callables that the course has no colour for
-_FIRST_PARTICLES = 300
-_SLOW = 0.2  # seconds for all particles, above which a first answer with fewer goes ahead
+_FIRST_PARTICLES = 200
+_SLOW = 0.09  # seconds for all particles, above which a first answer with fewer goes ahead
+_HAND_RESTS = 0.3  # seconds without a newer setting before the finished samples are measured
 _RETRAINED_EVERY = 1.5  # seconds of training between two pictures of it
 _SETTINGS = tuple(Settings.__dataclass_fields__)
 
@@ -194,7 +195,7 @@ class GuidanceLab(anywidget.AnyWidget):
             "extent": self.toy.extent,
             "luts": colour_tables(),
             "controls": [*toys, *CONTROLS, panel_control(estimators.known)],
-            "note": f"{self.toy.name}: sums over the data are looked up in tables of 128 × 128 points.",
+            "note": f"{self.toy.name}: sums over the data are looked up in tables of 96 × 96 points.",
         }
 
     def _forget(self) -> None:
@@ -234,7 +235,7 @@ class GuidanceLab(anywidget.AnyWidget):
 
     # -- work, in pieces of a few milliseconds ---------------------------------------------------------------------
 
-    def _work(self, settings: Settings) -> Iterator[None]:
+    def _work(self, settings: Settings) -> Iterator[float | None]:
         simulation = self.simulation
         if self._seconds > _SLOW and settings.particles > _FIRST_PARTICLES:
             first = yield from simulation.paths(settings, particles=_FIRST_PARTICLES)
@@ -250,6 +251,7 @@ class GuidanceLab(anywidget.AnyWidget):
         yield
         if self._mapped != (settings.beta, settings.steps):
             yield from self._map(settings)
+        yield _HAND_RESTS
         yield from self._measure(paths, settings)
         yield from self._train(settings)
 

@@ -22,19 +22,19 @@ _LEVELS, _BLANK = 254, 255
 def pack_paths(paths: Paths, settings: Settings, toy: Toy, stage: str, *, every: int = 1) -> dict:
     """Paths as 16-bit integers (P, T, N, 2); a panel that failed has its particles out of sight."""
     span = _SPAN * toy.extent
-    place = (paths.x - torch.tensor(toy.centre)) / span * _STEPS
-    place = place.nan_to_num(_STEPS, _STEPS, -_STEPS).clamp(-_STEPS, _STEPS)
+    kept = sorted({*range(0, len(paths.times), every), len(paths.times) - 1})
+    x = paths.x if len(kept) == len(paths.times) else paths.x[:, kept]
+    place = (x - torch.tensor(toy.centre)).mul_(_STEPS / span).nan_to_num_(_STEPS).clamp_(-_STEPS, _STEPS).round_()
     for panel, failure in enumerate(paths.failures):
         if failure is not None:
             place[panel] = _STEPS
-    kept = sorted({*range(0, len(paths.times), every), len(paths.times) - 1})
     return {
         **vars(settings),
         "stage": stage,
         "times": [paths.times[k] for k in kept],
         "count": paths.x.shape[2],
         "span": span,
-        "data": _binary(place[:, kept].round(), "<i2"),
+        "data": _binary(place, "<i2"),
     }
 
 

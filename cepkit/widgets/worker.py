@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 _AT_ONCE = 0.012  # seconds of work between two looks at what the user did meanwhile
 
@@ -16,15 +17,18 @@ class Worker:
     come still shows answers. After that, newer work takes its place at once; nothing is queued.
 
     Args:
-        make: returns the work, a generator that yields every few milliseconds.
+        make: returns the work, a generator that yields every few milliseconds; where it yields a number, it would rather go on
+            after so many seconds without newer work.
         failed: told what the work raised.
     """
 
-    def __init__(self, make: Callable[[], Iterator[None]], failed: Callable[[Exception], None]) -> None:
+    def __init__(self, make: Callable[[], Iterator[float | None]], failed: Callable[[Exception], None]) -> None:
         self._make, self._failed = make, failed
-        self._job: Iterator[None] | None = None
+        self._job: Iterator[float | None] | None = None
         self._task: asyncio.Task | None = None
         self._wanted, self.answered = False, True
+        self._rest = 0.0
+        self._news: asyncio.Event | None = None
 
     def start(self, *, until: Callable[[], bool] | None = None) -> None:
         """Ask for work: in the background where an event loop runs, else to its end; before that, at once until this holds."""
@@ -37,7 +41,9 @@ class Worker:
             self.settle()
             return
         if self._task is None or self._task.done():
+            self._news = asyncio.Event()
             self._task = loop.create_task(self._pump())
+        self._news.set()
 
     def settle(self) -> None:
         """Finish now."""
@@ -54,7 +60,12 @@ class Worker:
 
     async def _pump(self) -> None:
         while self.advance(_AT_ONCE):
-            await asyncio.sleep(0)
+            if self._rest and not self._wanted:
+                self._news.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), self._rest)
+            else:
+                await asyncio.sleep(0)
 
     def advance(self, seconds: float) -> bool:
         """Work for about so long; False when nothing is left."""
@@ -64,12 +75,13 @@ class Worker:
                 self._wanted, self.answered, self._job = False, False, self._make()
             if self._job is None:
                 return False
+            self._rest = 0.0
             try:
-                next(self._job)
+                self._rest = next(self._job) or 0.0
             except StopIteration:
                 self._job, self.answered = None, True
             except Exception as error:  # of a callable that the user gave: the controls go on
                 self._job, self.answered = None, True
                 self._failed(error)
-            if time.perf_counter() >= end:
+            if time.perf_counter() >= end or (self._rest and seconds < 1.0):
                 return True

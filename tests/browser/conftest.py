@@ -48,9 +48,15 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def lab_url(browser, tmp_path_factory):
+def lab_folder(tmp_path_factory):
+    """The folder that JupyterLab shows."""
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="session")
+def lab_url(browser, lab_folder):
     """The address of a JupyterLab over a copy of the notebooks."""
-    folder = tmp_path_factory.mktemp("lab")
+    folder = lab_folder
     shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     shutil.copytree(ROOT / "data", folder / "data")
     port = _free_port()
