@@ -82,7 +82,7 @@ function colourLimits(maps, layer, pictures, locked) {
   if (layer === "target" || layer === "data") return pictures.map(() => [0, 1]);
   if (!locked) return pictures.map((picture) => (layer === "errors" ? [0, rangeOf([picture])[1]] : rangeOf([picture])));
   if (layer === "errors") return pictures.map(() => [0, 2]);
-  const stored = maps[layer].filter((one) => one && one.data);
+  const stored = (maps[layer] || []).filter((one) => one && one.data);
   const low = Math.min(...stored.map((one) => Math.min(...one.low))), high = Math.max(...stored.map((one) => Math.max(...one.high)));
   return pictures.map(() => (stored.length ? [low, high] : [0, 1]));
 }
