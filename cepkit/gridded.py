@@ -159,7 +159,8 @@ class GriddedTruth:
         holds = total > _UNDERFLOW
         total = total.clamp_min(_UNDERFLOW)
         table = torch.stack([total.log() + top, dx / total, dy / total, holds.double()])
-        table = torch.where(holds, table, 0.0)
+        if not bool(holds.all()):
+            table = torch.where(holds, table, 0.0)
         if beta is None:
             self._densities[key] = table
             while len(self._densities) > _KEPT_KERNELS:

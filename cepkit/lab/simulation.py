@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cepkit import plots
-from cepkit.denoisers import Denoiser, ExactDenoiser, predict
+from cepkit.denoisers import Denoiser, ExactDenoiser, FunctionDenoiser, predict
 from cepkit.gridded import GriddedTruth
 from cepkit.guidance import ExactGuidance, Guided
 from cepkit.lab.estimators import Estimators, Failure, Field, Guard
@@ -25,7 +25,7 @@ from cepkit.schedules import Schedule, VPLinear
 from cepkit.toys import Toy
 from cepkit.validation import check_beta, check_name, check_number
 
-TABLE_SIDE = 96  # particles then end within a hundredth of where untabulated fields send them
+TABLE_SIDE = 112
 MAP_SIDE = 49  # odd, so that every second point is a symmetric grid of arrows
 _BEYOND = 1e3  # particles are looked at no further out than this
 _PROBE_POINTS, _MEASURED, _FLOOR_SETS = 256, 1000, 5
@@ -132,7 +132,8 @@ class Simulation:
             raise ValueError(f"toy: expected a two-dimensional toy to draw, got {toy.dim} dimensions")
         self.schedule = schedule or getattr(denoiser, "schedule", None) or VPLinear()
         self.toy = toy
-        reach = max(1.1 * toy.extent, 4.2 + max(abs(c) for c in toy.centre))  # noise at t = 1 lies round the origin
+        # noise at t = 1 lies round the origin, and a point outside costs as much as a thousand inside
+        reach = max(1.3 * toy.extent, 4.2 + max(abs(c) for c in toy.centre))
         self.gridded = GriddedTruth(toy.truth, centre=toy.centre, extent=reach, side=TABLE_SIDE)
         self.denoiser = ExactDenoiser(self.gridded, self.schedule) if denoiser is None else denoiser
         self.estimators = Estimators(
@@ -183,8 +184,12 @@ class Simulation:
         def guidance(x_t: Tensor, t: Tensor | float) -> Tensor:
             return torch.stack([guard(rows, t) for guard, rows in zip(guards, x_t, strict=True)])
 
-        guided = _Bounded(Guided(self.denoiser, guidance, settings.scale))
-        return walk(guided, x, times, method=settings.method, generator=_seeded(settings.seed))
+        guided = Guided(self.denoiser, guidance, settings.scale)
+        # a particle thrown far out is drawn nowhere instead of overflowing
+        bounded = FunctionDenoiser(
+            lambda x_t, t: guided(x_t.clamp(-_BEYOND, _BEYOND), t), guided.schedule, guided.parametrisation
+        )
+        return walk(bounded, x, times, method=settings.method, generator=_seeded(settings.seed))
 
     # -- maps ----------------------------------------------------------------------------------------------------
 
@@ -281,24 +286,6 @@ class Simulation:
                 yield
             self._targets[beta] = (exact, bandwidths, max(floors))
         return self._targets[beta]
-
-
-@dataclass(frozen=True)
-class _Bounded:
-    """A denoiser asked no further out than `_BEYOND`: a particle thrown there stays drawn nowhere instead of overflowing."""
-
-    denoiser: Denoiser
-
-    @property
-    def schedule(self) -> Schedule:
-        return self.denoiser.schedule
-
-    @property
-    def parametrisation(self) -> str:
-        return self.denoiser.parametrisation
-
-    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        return self.denoiser(x_t.clamp(-_BEYOND, _BEYOND), t)
 
 
 def _size(field: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from cepkit import plots
 from cepkit.denoisers import Denoiser
 from cepkit.lab import Paths, Settings, Simulation
 from cepkit.lab.estimators import Field
+from cepkit.lab.simulation import TABLE_SIDE
 from cepkit.schedules import Schedule
 from cepkit.toys import TOYS, Toy, make_toy
 from cepkit.validation import check_name
@@ -26,7 +27,7 @@ from cepkit.widgets.worker import Worker
 DEFAULT = ("exact", "mean energy", "DPS", "no guidance")
 _COLOURS = ("#882255", "#44AA99", "#999933", "#AA4499")  # of callables that the course has no colour for
 _FIRST_PARTICLES = 200
-_SLOW = 0.09  # seconds for all particles, above which a first answer with fewer goes ahead
+_SLOW = 0.13  # seconds for all particles, above which a first answer with fewer goes ahead
 _HAND_RESTS = 0.3  # seconds without a newer setting before the finished samples are measured
 _RETRAINED_EVERY = 1.5  # seconds of training between two pictures of it
 _SETTINGS = tuple(Settings.__dataclass_fields__)
@@ -195,7 +196,7 @@ class GuidanceLab(anywidget.AnyWidget):
             "extent": self.toy.extent,
             "luts": colour_tables(),
             "controls": [*toys, *CONTROLS, panel_control(estimators.known)],
-            "note": f"{self.toy.name}: sums over the data are looked up in tables of 96 × 96 points.",
+            "note": f"{self.toy.name}: sums over the data are looked up in tables of {TABLE_SIDE} × {TABLE_SIDE} points.",
         }
 
     def _forget(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 _AT_ONCE = 0.012  # seconds of work between two looks at what the user did meanwhile
+_UNINTERRUPTED = 0.15  # seconds more for a first answer
 
 
 class Worker:
@@ -83,5 +84,8 @@ class Worker:
             except Exception as error:  # of a callable that the user gave: the controls go on
                 self._job, self.answered = None, True
                 self._failed(error)
-            if time.perf_counter() >= end or (self._rest and seconds < 1.0):
+            # an answer that will not be dropped is not interrupted either, unless it takes long
+            if time.perf_counter() >= end + (0.0 if self.answered or not seconds else _UNINTERRUPTED):
+                return True
+            if self._rest and seconds < 1.0:
                 return True
