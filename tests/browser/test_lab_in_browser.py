@@ -109,11 +109,22 @@ def test_a_click_or_enter_drops_a_particle_and_escape_takes_it_away(page):
     wait_until_drawn(page, drops=0)
 
 
+def steady_pixels(page) -> str:
+    """The pictures, once two looks in a row see the same."""
+    before = page.evaluate(PIXELS)
+    for _ in range(100):
+        page.wait_for_timeout(300)
+        now = page.evaluate(PIXELS)
+        if now == before:
+            break
+        before = now
+    return before
+
+
 @pytest.mark.parametrize("name", ["show_particles", "trajectories", "contours", "streamlines", "locked"])
 def test_layers_switched_on_and_off_change_the_picture(page, name):
     control(page, "heat").select_option(label="intermediate energy")
-    page.wait_for_timeout(200)
-    before = page.evaluate(PIXELS)
+    before = steady_pixels(page)
     control(page, name).click()
     page.wait_for_function(f"old => ({PIXELS})() !== old", arg=before)
     control(page, name).click()
@@ -125,8 +136,7 @@ def test_every_heat_and_field_looks_different(page):
         pictures = set()
         for option in control(page, name).locator("option").all():
             control(page, name).select_option(label=option.inner_text())
-            page.wait_for_timeout(250)
-            pictures.add(page.evaluate(PIXELS))
+            pictures.add(steady_pixels(page))
         assert len(pictures) == control(page, name).locator("option").count()
 
 
