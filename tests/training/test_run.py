@@ -181,7 +181,7 @@ def python(code, *arguments):
 
 
 KILLED = """
-    import os, random, signal, sys, time
+    import os, signal, sys
     import torch
     torch.set_num_threads(1)
     from pathlib import Path
@@ -191,16 +191,29 @@ KILLED = """
     x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
     data = x, x.square().sum(-1)
     next(iter(start_run(folder.with_name("first"), config, data)))  # what torch imports late is imported now
-    delays = random.Random(0)
+    replace = os.replace
+
+    def replace_or_die(count, when):
+        def replacing(source, target):
+            replacing.left -= 1
+            if when == "after" and not replacing.left:
+                replace(source, target)
+            if not replacing.left:
+                if when == "half written":
+                    os.truncate(source, os.path.getsize(source) // 2)
+                os.kill(os.getpid(), signal.SIGKILL)
+            replace(source, target)
+        replacing.left = count
+        return replacing
+
     for kill in range(12):
         child = os.fork()
         if not child:
+            os.replace = replace_or_die(1 + 5 * kill % 16, ("before", "half written", "after")[kill % 3])
             run = resume_run(folder, data) if (folder / "config.json").exists() else start_run(folder, config, data, save_every=1)
             for _ in run:
                 pass
             os._exit(0)
-        time.sleep(delays.uniform(0.03, 0.4))
-        os.kill(child, signal.SIGKILL)
         killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         saved = resume_run(folder, data).training.index if (folder / "config.json").exists() else -1
         print(killed, saved, *sorted(path.name for path in folder.glob(".*partial")))
@@ -208,13 +221,13 @@ KILLED = """
 
 
 def test_a_run_killed_again_and_again_ends_with_the_same_weights(tmp_path):
-    """It saves after every step, so that most kills come while it writes; between kills it can be resumed, always."""
-    folder, config = tmp_path / "killed", tiny(steps=200)
+    """Killed while it writes: before a file is put in place, with half of it written, or just after; it can always be resumed."""
+    folder, config = tmp_path / "killed", tiny()
     lines = [line.split() for line in python(KILLED, folder, config.to_dict())]
-    assert len(lines) == 12
+    assert [line[0] for line in lines] == ["True"] * 12
     steps = [int(line[1]) for line in lines]
     assert steps == sorted(steps) and len(set(steps)) > 5  # it goes on from where it was, not from the start
-    assert sum(line[0] == "True" for line in lines) > 5 and any(line[2:] for line in lines)  # some kills hit a write half done
+    assert sum(bool(line[2:]) for line in lines) == 8  # what a kill before or half way leaves behind
     finish(resume_run(folder, own_data()))
     whole = tmp_path / "whole"
     finish(start_run(whole, config, own_data(), save_every=1))
