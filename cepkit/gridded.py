@@ -66,6 +66,17 @@ class GriddedTruth:
     def dim(self) -> int:
         return 2
 
+    @property
+    def flat(self) -> bool:
+        """Whether the clean energy is constant but for jumps."""
+        components = self.truth.components()
+        return components.quadratic == 0.0 and float(components.std.max()) == 0.0
+
+    @property
+    def spacing(self) -> float:
+        """Between neighbouring points of the grid."""
+        return 2 * self.extent / (self.side - 1)
+
     def tilt(self, beta: float) -> Mixture:
         """The target; see `Mixture.tilt`."""
         return self.truth.tilt(beta)
@@ -106,18 +117,47 @@ class GriddedTruth:
         components = self.truth.components()
         if float(components.std.min()) == 0.0:
             return self.truth.energy(x0)
-        key = ("energy",)
-        if key not in self._tables:
+
+        def channels() -> Tensor:
             side = min(max(int((_ENERGY_PAIRS / components.count) ** 0.5), self.side), _LARGEST_SIDE)
             clean = self.truth.energy(self.points(side).float())
-            self._tables[key] = _Table.of(torch.stack([clean, torch.ones_like(clean)]))
-        return self._interpolate(check_points(x0, 2, name="x0"), self._tables[key], self.truth.energy, 0, 1)[..., 0]
+            return torch.stack([clean, torch.ones_like(clean)])
+
+        return self._interpolate(check_points(x0, 2, name="x0"), self._kept(("energy",), channels), self.truth.energy, 0, 1)[
+            ..., 0
+        ]
 
     def points(self, side: int | None = None) -> Tensor:
         """The points of the grid, or of a grid of another `side`, (side, side, 2), float64, rows from bottom to top."""
         axes = self._axes(side)
         x, y = torch.meshgrid(*axes, indexing="xy")
         return torch.stack([x, y], -1)
+
+    def density(self, t: float, schedule: Schedule) -> Tensor:
+        """log q_t and its gradient at the grid's points and 1 where they hold, zero elsewhere: (4, side, side), float64."""
+        return self._density(float(t), schedule, None)
+
+    def look_up(
+        self,
+        name: str,
+        x_t: Tensor,
+        t: Tensor | float,
+        schedule: Schedule,
+        channels: Callable[[float], Tensor],
+        exact: Callable[[Tensor, Tensor | float], Tensor],
+    ) -> Tensor:
+        """A field of one's own at x_t, from tables that are kept under `name`, shape (..., C - 1).
+
+        Args:
+            channels: t -> (C, side, side), values at the grid's points; the last channel is 1 where the others hold.
+            exact: (x_t, t) -> the same without a table, for points at which it does not hold.
+        """
+        check_points(x_t, 2)
+        t = check_time(t)
+        if t.ndim or not x_t.numel():
+            return exact(x_t, t)
+        table = self._kept((float(t), schedule, name), lambda: channels(float(t)))
+        return self._interpolate(x_t, table, lambda x: exact(x, t), 0, len(table.channels) - 1)
 
     # -- tables --------------------------------------------------------------------------------------------------
 
@@ -127,14 +167,23 @@ class GriddedTruth:
 
     def _table(self, t: float, schedule: Schedule, beta: float | None) -> _Table:
         """log q_t and the score, or E_t and the guidance."""
-        key = (t, schedule, beta)
-        if key not in self._tables:
+
+        def channels() -> Tensor:
             data = self._density(t, schedule, None)
             if beta is None:
-                self._tables[key] = _Table.of(data)
-            else:
-                target = self._density(t, schedule, beta)
-                self._tables[key] = _Table.of(torch.cat([(data - target)[:1], (target - data)[1:3], data[3:] * target[3:]]))
+                return data
+            target = self._density(t, schedule, beta)
+            table = torch.empty(data.shape)  # written in place: large temporaries cost more than the arithmetic
+            torch.sub(data[0], target[0], out=table[0])
+            torch.sub(target[1:3], data[1:3], out=table[1:3])
+            torch.mul(data[3], target[3], out=table[3])
+            return table
+
+        return self._kept((t, schedule, beta), channels)
+
+    def _kept(self, key: tuple, channels: Callable[[], Tensor]) -> _Table:
+        if key not in self._tables:
+            self._tables[key] = _Table.of(channels())
             while len(self._tables) > _KEPT_TABLES:
                 self._tables.popitem(last=False)
         self._tables.move_to_end(key)
@@ -157,10 +206,14 @@ class GriddedTruth:
             weighted = a * w
             total, dx, dy = total + b @ weighted.T, dx + b @ (slope_a * w).T, dy + slope_b @ weighted.T
         holds = total > _UNDERFLOW
-        total = total.clamp_min(_UNDERFLOW)
-        table = torch.stack([total.log() + top, dx / total, dy / total, holds.double()])
+        total.clamp_min_(_UNDERFLOW)
+        table = torch.empty(4, *total.shape, dtype=total.dtype)
+        torch.div(dx, total, out=table[1])
+        torch.div(dy, total, out=table[2])
+        torch.add(total.log_(), top, out=table[0])
+        table[3] = holds
         if not bool(holds.all()):
-            table = torch.where(holds, table, 0.0)
+            table *= holds
         if beta is None:
             self._densities[key] = table
             while len(self._densities) > _KEPT_KERNELS:
@@ -201,12 +254,14 @@ class GriddedTruth:
         """Bilinear in a table; `exact` answers for the points at which it does not hold."""
         rows = x.reshape(-1, 2)
         place = (rows - self.centre.to(rows)) / self.extent
-        values = grid_sample(table.channels.to(rows)[None], place[None, None], align_corners=True, padding_mode="border")[
-            0, :, 0
-        ].T
-        looked_up = values[:, first:last]
-        if float(place.detach().abs().amax()) > 1 or not table.everywhere:
-            outside = (place.detach().abs() > 1).any(-1) | (values[:, -1].detach() < 0.999)
+        channels = table.channels[first:last] if table.everywhere else table.channels[first:]  # the last says where they hold
+        values = grid_sample(channels.to(rows)[None], place[None, None], align_corners=True, padding_mode="border")[0, :, 0].T
+        looked_up = values[:, : last - first]
+        distance = place.detach().abs()
+        if float(distance.amax()) > 1 or not table.everywhere:
+            outside = (distance > 1).any(-1)
+            if not table.everywhere:
+                outside = outside | (values[:, -1].detach() < 0.999)
             if bool(outside.any()):
                 looked_up = looked_up.index_put((outside,), exact(rows[outside]).reshape(-1, last - first))
         return looked_up.reshape(*x.shape[:-1], last - first)

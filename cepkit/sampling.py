@@ -120,8 +120,13 @@ def ddim_step(x_t: Tensor, x0_hat: Tensor, t: Tensor | float, s: Tensor | float,
     Raises:
         ValueError: a time outside [0, 1], or `s` not below `t`.
     """
-    t, s, h = _step_size(x_t, t, s, schedule)
-    return schedule.sigma(s) / schedule.sigma(t) * x_t - schedule.alpha(s) * torch.expm1(-h) * x0_hat
+    kept, fresh = _ddim_shares(*_step_size(x_t, t, s, schedule), schedule)
+    return kept * x_t + fresh * x0_hat
+
+
+def _ddim_shares(t: Tensor, s: Tensor, h: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
+    """How much of x_t and of x0_hat the step to x_s takes."""
+    return schedule.sigma(s) / schedule.sigma(t), -schedule.alpha(s) * torch.expm1(-h)
 
 
 def _step_size(x: Tensor, t: Tensor | float, s: Tensor | float, schedule: Schedule) -> tuple[Tensor, Tensor, Tensor]:
@@ -159,6 +164,8 @@ def ancestral_step(
 def _walk(denoiser: Denoiser, x: Tensor, times: Tensor, method: str, generator: torch.Generator | None) -> Iterator[Step]:
     schedule = denoiser.schedule
     log_snr = schedule.log_snr(times)
+    h = log_snr.diff() / 2
+    kept, fresh = _ddim_shares(times[:-1], times[1:], h, schedule)
     yield Step(0, float(times[0]), x, None)
     x0_before: Tensor | None = None
     for i, (t, s) in enumerate(itertools.pairwise(times)):
@@ -166,11 +173,12 @@ def _walk(denoiser: Denoiser, x: Tensor, times: Tensor, method: str, generator: 
             x0_hat = predict(denoiser, "x0", x, t)
             if method == "sde":
                 x = ancestral_step(x, x0_hat, t, s, schedule, generator=generator)
-            elif method == "ddim" or x0_before is None:
-                x = ddim_step(x, x0_hat, t, s, schedule)
             else:
-                weight = (log_snr[i + 1] - log_snr[i]) / (2 * (log_snr[i] - log_snr[i - 1]))
-                x = ddim_step(x, (1 + weight) * x0_hat - weight * x0_before, t, s, schedule)
+                ahead = x0_hat
+                if method == "dpmpp2m" and x0_before is not None:
+                    weight = h[i] / (2 * h[i - 1])
+                    ahead = (1 + weight) * x0_hat - weight * x0_before
+                x = kept[i] * x + fresh[i] * ahead
             x0_before = x0_hat
         yield Step(i + 1, float(s), x, x0_hat)
 

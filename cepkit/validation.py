@@ -31,7 +31,8 @@ def check_time(t: Tensor | float, *, name: str = "t") -> Tensor:
     if not t.is_floating_point():
         t = t.to(torch.float64)
     if t.device.type == "cpu" and t.numel():
-        low, high = float(t.detach().min()), float(t.detach().max())
+        values = t.detach()
+        low, high = (float(values.min()), float(values.max())) if t.ndim else (float(values),) * 2
         if not (low >= 0.0 and high <= 1.0):
             raise ValueError(f"{name}: expected times in [0, 1] (0 is data, 1 is noise), got values from {low} to {high}")
     return t

@@ -113,7 +113,8 @@ def advice(name: str) -> str:
     origin = f", {_ORIGINS[core]}" if core in _ORIGINS else ""
     missing = _INVERSE.get(core, f"1/({core})")
     flip = "a sign flip and " if sign else ""
-    return f"looks like {flip}a missing {missing}{origin}; divide by {sign}{core}"
+    do = f"multiply by {sign}{_INVERSE[core]}" if core.startswith("1/") else f"divide by {sign}{core}"
+    return f"looks like {flip}a missing {missing}{origin}; {do}"
 
 
 @dataclass(frozen=True)

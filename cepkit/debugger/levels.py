@@ -101,7 +101,7 @@ def _regression(scene: Scene) -> tuple[Finding, dict[str, np.ndarray]] | None:
     text = f"Against the noise in points drawn from {scene.source} the score is {factors[t]:.2f} times the right one at t = {t:g}"
     chance = limit.STANDARD_ERRORS
     if all(abs(c - 1) <= max(tolerance, chance * scatter) for c, scatter in fits.values()):
-        return finding("score-factor", "ok", text + ", which is within chance.", figure=factors[t], t=t), arrays
+        return finding("score-factor", "ok", f"{text}, within the {tolerance:.0%} allowed.", figure=factors[t], t=t), arrays
     name = known_factor(factors, scene.schedule)
     few = ", ".join(f"{c:.2f} at t = {u:g}" for u, c in factors.items())
     text = f"{text} ({few})" + (f", which is {name}." if name else ".")

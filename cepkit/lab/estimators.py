@@ -6,20 +6,22 @@ which it happened, and the panel goes on without guidance.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from cepkit.gridded import GriddedTruth
 from cepkit.guidance import Guidance, ZeroGuidance, toy_estimators
+from cepkit.lab.tabulated import Field, tabulated
 from cepkit.schedules import Schedule
 from cepkit.toys import Toy
 from cepkit.training import Training, TrainingConfig
 from cepkit.training.config import OBJECTIVES
 from cepkit.validation import check_name, check_number
 
-Field = Callable[[Tensor, Tensor | float], Tensor]
 LEARNED = OBJECTIVES
 BUILT_IN = ("exact", "mean energy", "DPS", "LGD-MC", "no guidance", *LEARNED)
 _TRAINING_POINTS = 200_000
@@ -79,6 +81,8 @@ def _wrong(value: object, x_t: Tensor, shape: torch.Size, what: str) -> str:
         return f"expected {what} of shape {tuple(shape)}, got {tuple(value.shape)}"
     if value.device != x_t.device:
         return f"expected {what} on {x_t.device}, got it on {value.device}"
+    if math.isfinite(float(value.detach().sum())):  # one pass; only sums beyond the largest number are looked at again
+        return ""
     bad = int((~torch.isfinite(value)).sum())
     return f"{bad} of {value.numel()} values of the {what} are NaN or infinite" if bad else ""
 
@@ -134,11 +138,20 @@ class Estimators:
         """The panels whose network is trained here."""
         return tuple(name for name, given in self._chosen.items() if given is None and name in LEARNED)
 
-    def guards(self, beta: float) -> list[Guard]:
-        """A fresh guard for each panel."""
-        built_in: dict[str, Guidance] = {**toy_estimators(self._toy, beta, self._schedule), "no guidance": ZeroGuidance()}
+    def guards(self, beta: float, truth: GriddedTruth | None = None, *, look_up: bool = True) -> list[Guard]:
+        """A fresh guard for each panel.
+
+        Args:
+            truth: other tables than the toy's own.
+            look_up: also look up guidances of the toy's truth that came as callables, and DPS as a whole.
+        """
+        toy = self._toy if truth is None else replace(self._toy, truth=truth)
+        built_in: dict[str, Guidance] = {**toy_estimators(toy, beta, self._schedule), "no guidance": ZeroGuidance()}
         trained = {name: training.guidance for name, training in self._trainings.items()}
-        return [Guard(name, given or built_in.get(name) or trained.get(name)) for name, given in self._chosen.items()]
+        fields = {name: given or built_in.get(name) or trained.get(name) for name, given in self._chosen.items()}
+        if look_up and isinstance(toy.truth, GriddedTruth):
+            fields = {name: field and tabulated(field, toy.truth) for name, field in fields.items()}
+        return [Guard(name, field) for name, field in fields.items()]
 
     def progress(self, name: str) -> str:
         """How far the network of a panel is, in words; empty for a panel without one."""

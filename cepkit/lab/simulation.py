@@ -25,7 +25,7 @@ from cepkit.schedules import Schedule, VPLinear
 from cepkit.toys import Toy
 from cepkit.validation import check_beta, check_name, check_number
 
-TABLE_SIDE = 112
+TABLE_SIDE, COARSE_SIDE = 112, 45
 MAP_SIDE = 49  # odd, so that every second point is a symmetric grid of arrows
 _BEYOND = 1e3  # particles are looked at no further out than this
 _PROBE_POINTS, _MEASURED, _FLOOR_SETS = 256, 1000, 5
@@ -96,7 +96,7 @@ class Along(NamedTuple):
 
 class Finished(NamedTuple):
     """Of the finished samples: MMD^2 to exact ones (P,) and the largest between exact sets, total variation of the mode masses
-    (P,), mean energies (P,) and the target's."""
+    (P,; NaN for a toy of one mode), mean energies (P,) and the target's."""
 
     mmd2: Tensor
     mmd2_floor: float
@@ -134,7 +134,9 @@ class Simulation:
         self.toy = toy
         # noise at t = 1 lies round the origin, and a point outside costs as much as a thousand inside
         reach = max(1.3 * toy.extent, 4.2 + max(abs(c) for c in toy.centre))
-        self.gridded = GriddedTruth(toy.truth, centre=toy.centre, extent=reach, side=TABLE_SIDE)
+        self.gridded, self._coarse = (
+            GriddedTruth(toy.truth, centre=toy.centre, extent=reach, side=side) for side in (TABLE_SIDE, COARSE_SIDE)
+        )
         self.denoiser = ExactDenoiser(self.gridded, self.schedule) if denoiser is None else denoiser
         self.estimators = Estimators(
             replace(toy, truth=self.gridded), estimators, self.schedule, beta=beta, train_steps=train_steps
@@ -158,9 +160,14 @@ class Simulation:
 
     # -- particles -----------------------------------------------------------------------------------------------
 
-    def paths(self, settings: Settings, *, particles: int | None = None) -> Generator[None, None, Paths]:
-        """The first `particles` (default: all) of the particles of these settings, under every estimator."""
-        guards, times = self.estimators.guards(settings.beta), self.times(settings.steps)
+    def paths(self, settings: Settings, *, particles: int | None = None, coarse: bool = False) -> Generator[None, None, Paths]:
+        """The first `particles` (default: all) of the particles of these settings, under every estimator.
+
+        Args:
+            coarse: look the toy's guidances up in coarser tables, which are quicker to make for a new beta.
+        """
+        guards = self.estimators.guards(settings.beta, self._coarse if coarse else None)
+        times = self.times(settings.steps)
         noise = initial_noise((settings.particles, 2), generator=_seeded(settings.seed))[:particles]
         groups = [[guard] for guard in guards] if settings.method == "sde" else [guards]  # fresh noise too is the same in all
         columns = []
@@ -231,7 +238,7 @@ class Simulation:
 
     def along(self, beta: float, steps: int) -> Generator[None, None, Along]:
         """The fields along the sampler's times, at points of p_t."""
-        guards, times = self.estimators.guards(beta), self.times(steps).tolist()
+        guards, times = self.estimators.guards(beta, look_up=False), self.times(steps).tolist()
         rows = []
         for t in times:
             rows.append(self._measure_fields(t, beta, guards))
@@ -247,7 +254,8 @@ class Simulation:
             x = x.clamp(-_BEYOND, _BEYOND).contiguous()
             distance = mmd2(x, exact, bandwidths=bandwidths) if len(x) > 1 else torch.tensor(torch.nan)
             yield
-            modes = total_variation(mode_masses(x, target), target.mode_masses())
+            wanted = target.mode_masses()
+            modes = total_variation(mode_masses(x, target), wanted) if len(wanted) > 1 else torch.tensor(torch.nan).double()
             yield
             rows.append(torch.stack([distance.double(), modes, self.toy.energy(x).mean().double()]))
             yield

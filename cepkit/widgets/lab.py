@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -27,7 +28,7 @@ from cepkit.widgets.worker import Worker
 DEFAULT = ("exact", "mean energy", "DPS", "no guidance")
 _COLOURS = ("#882255", "#44AA99", "#999933", "#AA4499")  # of callables that the course has no colour for
 _FIRST_PARTICLES = 200
-_SLOW = 0.13  # seconds for all particles, above which a first answer with fewer goes ahead
+_SLOW = 0.09  # seconds for all particles, above which a first, coarser answer goes ahead
 _HAND_RESTS = 0.3  # seconds without a newer setting before the finished samples are measured
 _RETRAINED_EVERY = 1.5  # seconds of training between two pictures of it
 _SETTINGS = tuple(Settings.__dataclass_fields__)
@@ -45,6 +46,7 @@ class GuidanceLab(anywidget.AnyWidget):
             built-in of that name). "CEP", "MSE" and "exp-MSE" are trained on the spot, at the `beta` given here.
         denoiser: what every panel samples with; the exact one when absent.
         scale, beta, steps, method, particles, seed: where the controls start, see `cepkit.lab.Settings`.
+        heat, field, contours, trajectories: the layers shown at first, see the traits of these names.
         train_steps: optimiser steps of a network trained here.
 
     Raises:
@@ -97,6 +99,10 @@ class GuidanceLab(anywidget.AnyWidget):
         method: str = "dpmpp2m",
         particles: int = 2000,
         seed: int = 0,
+        heat: str = "target",
+        field: str = "guidance",
+        contours: bool = False,
+        trajectories: bool = False,
         train_steps: int = 1000,
     ) -> None:
         settings = Settings(scale, beta, steps, method, particles, seed)
@@ -107,8 +113,14 @@ class GuidanceLab(anywidget.AnyWidget):
         self._own_toy, self._fixed = self.toy, denoiser is not None
         self._worker = Worker(lambda: self._work(self.settings), self._cannot)
         self._forget()
+        layers = {
+            "heat": check_name(heat, HEATS, name="heat"),
+            "field": check_name(field, FIELDS, name="field"),
+            "contours": contours,
+            "trajectories": trajectories,
+        }
         view = {"setup": self._setup(), "toy_name": self.toy.name, "panels": list(self.simulation.names)}
-        super().__init__(position=float(settings.steps), **view, **vars(settings))
+        super().__init__(position=float(settings.steps), **view, **layers, **vars(settings))
         self.on_msg(self._on_message)
         self.observe(self._changed, _SETTINGS)
         self.observe(self._rebuild, ("toy_name", "panels"))
@@ -201,7 +213,8 @@ class GuidanceLab(anywidget.AnyWidget):
 
     def _forget(self) -> None:
         """Nothing that is shown now is worth keeping: another toy or other panels."""
-        self._seconds = float("inf")  # that all particles took last time
+        self._seconds: dict[bool, float] = {}  # that all particles took last time, where tables had to be made and where not
+        self._tabulated: set[tuple[float, int]] = set()  # the beta and steps for which tables were made
         self._mapped: tuple[float, int] | None = None  # the beta and steps of the maps shown
         self._untold = False  # whether a network has learned since it was last drawn
         self._failures: dict[str, list[str]] = {}
@@ -238,14 +251,16 @@ class GuidanceLab(anywidget.AnyWidget):
 
     def _work(self, settings: Settings) -> Iterator[float | None]:
         simulation = self.simulation
-        if self._seconds > _SLOW and settings.particles > _FIRST_PARTICLES:
-            first = yield from simulation.paths(settings, particles=_FIRST_PARTICLES)
+        new = (settings.beta, settings.steps) not in self._tabulated
+        if self._seconds.get(new, math.inf) > _SLOW and settings.particles > _FIRST_PARTICLES:
+            first = yield from simulation.paths(settings, particles=_FIRST_PARTICLES, coarse=new)
             self._show(pack_paths(first, settings, self.toy, "first"), first.failures)
             self._worker.answered = True
             yield
         begin = time.perf_counter()
         paths = yield from simulation.paths(settings)
-        self._seconds = time.perf_counter() - begin
+        self._seconds[new] = time.perf_counter() - begin
+        self._tabulated.add((settings.beta, settings.steps))
         self._show(pack_paths(paths, settings, self.toy, "full"), paths.failures)
         self._worker.answered = True
         self._draw_drops(settings)

@@ -225,6 +225,8 @@ def test_closing_frees_everything_a_hundred_times_over(monkeypatch):
         ({"particles": 10**6}, "particles: expected"),
         ({"beta": -1.0}, "beta: expected"),
         ({"train_steps": 0}, "train_steps: expected"),
+        ({"heat": "energie"}, "heat: expected"),
+        ({"field": "scores"}, "field: expected"),
     ],
 )
 def test_mistakes_are_named_at_the_start(arguments, message):
@@ -241,6 +243,17 @@ def test_a_wrong_setting_is_refused_by_name_and_leaves_the_lab_as_it_was(lab, na
     with pytest.raises(ValueError, match=f"^{name}: expected"):
         setattr(lab, name, value)
     assert getattr(lab, name) == before
+
+
+def test_layers_may_be_chosen_at_the_start():
+    lab = GuidanceLab("moons", heat="errors", field="score", contours=True, trajectories=True, **SMALL)
+    assert (lab.heat, lab.field, lab.contours, lab.trajectories) == ("errors", "score", True, True)
+
+
+def test_a_toy_of_one_mode_has_no_mode_masses_to_compare():
+    assert GuidanceLab("8gaussians", **SMALL).readout["modes"][0] is not None
+    lab = GuidanceLab("swissroll", **SMALL)
+    assert lab.readout["modes"] == [None] * 4 and None not in lab.readout["energy"]
 
 
 def test_guidance_of_ones_own_is_drawn_beside_the_built_in():

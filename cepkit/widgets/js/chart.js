@@ -17,6 +17,17 @@ function drawChart(canvas, chart, setup, position, scale, ink) {
     errors, chart.times, position, ink);
 }
 
+// Powers of ten between two of them, or where there are fewer than two, 1, 2 and 5 times them.
+function decades(low, high) {
+  const between = (...parts) => {
+    const found = [];
+    for (let k = Math.floor(low); k <= high; k += 1) for (const part of parts) found.push(Number((part * 10 ** k).toPrecision(1)));
+    return found.filter((value) => Math.log10(value) >= low && Math.log10(value) <= high);
+  };
+  const powers = between(1);
+  return powers.length > 1 ? powers : between(1, 2, 5);
+}
+
 function plotLines(pen, box, title, lines, times, position, ink) {
   const shown = lines.flatMap((line) => line.values).filter((v) => v > 0 && Number.isFinite(v));
   const high = Math.log10(Math.max(...shown, 1e-3)) + 0.1, low = Math.max(Math.log10(Math.min(...shown, 10 ** high)), high - 4) - 0.1;
@@ -31,9 +42,9 @@ function plotLines(pen, box, title, lines, times, position, ink) {
   pen.strokeRect(box.left, box.top, box.width, box.height);
   pen.textAlign = "right";
   pen.textBaseline = "middle";
-  for (let k = Math.ceil(low); k <= high; k += 1) {
-    pen.fillText(String(Number((10 ** k).toPrecision(1))), box.left - 5, y(10 ** k));
-    pen.fillRect(box.left, y(10 ** k), 4, 1);
+  for (const value of decades(low, high)) {
+    pen.fillText(String(value), box.left - 5, y(value));
+    pen.fillRect(box.left, y(value), 4, 1);
   }
   pen.textAlign = "center";
   pen.textBaseline = "top";

@@ -162,8 +162,9 @@ function render({ model, el }) {
       if (Number.isFinite(error)) words.push(`field error at t: ${short(100 * error, 2)} %`);
     }
     if (readout.mmd2) {
-      words.push(`MMD² ${short(readout.mmd2[p], 2)} (exact sets: up to ${short(readout.floor, 2)})`, `mode masses off by ${short(readout.modes[p], 2)}`,
-        `mean energy ${short(readout.energy[p], 2)} (target ${short(readout.target_energy, 2)})`);
+      words.push(`MMD² ${short(readout.mmd2[p], 2)} (exact sets: up to ${short(readout.floor, 2)})`);
+      if (readout.modes[p] !== null) words.push(`mode masses off by ${short(readout.modes[p], 2)}`);
+      words.push(`mean energy ${short(readout.energy[p], 2)} (target ${short(readout.target_energy, 2)})`);
     }
     const wrong = (failures && failures[p]) || "";
     if (figure.failure.textContent !== wrong) figure.failure.textContent = wrong;

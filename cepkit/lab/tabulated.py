@@ -1,0 +1,84 @@
+"""Guidances of a `GriddedTruth` that are looked up too, so that a panel costs one look-up for each step of the sampler.
+
+DPS differentiates through the denoiser: its gradient is J^T grad E(x0_hat) with the Jacobian J of x0_hat(x_t). On a grid x0_hat
+is known at every point, so J is a central difference over the grid's spacing, and the gradient, which is linear in beta, is a
+table for each t. Away from the grid the same difference is taken of the mixture's own x0_hat. Where an energy falls within less
+than the spacing DPS has ridges that no grid resolves: single particles then end elsewhere, as they do after any small change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from cepkit.denoisers import ExactDenoiser, predict
+from cepkit.exact import Mixture
+from cepkit.gridded import GriddedTruth
+from cepkit.guidance import DPSGuidance, ExactGuidance, Guidance, MeanEnergyGuidance, ScaledGuidance, SumGuidance
+from cepkit.process import eps_from_score, x0_from_eps
+from cepkit.schedules import Schedule
+
+Field = Callable[[Tensor, Tensor | float], Tensor]
+
+
+@dataclass(frozen=True)
+class TabulatedDPS(Guidance):
+    """`DPSGuidance` with the truth's own denoiser and energy, its field interpolated bilinearly from a table for each t."""
+
+    truth: GriddedTruth
+    beta: float
+    schedule: Schedule
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return DPSGuidance(ExactDenoiser(self.truth, self.schedule), self.truth.energy, self.beta).energy(x_t, t)
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        if self.truth.flat:  # piecewise constant: the gradient is zero on either side of every jump
+            return torch.zeros_like(x_t)
+        return self.beta * self.truth.look_up("DPS", x_t, t, self.schedule, self._channels, self._apart)
+
+    def _channels(self, t: float) -> Tensor:
+        """The field for beta = 1 at the grid's points, (3, side, side): x, y, and 1 where they hold."""
+        _, dx, dy, holds = self.truth.density(t, self.schedule)
+        x, time = self.truth.points(), torch.tensor(t, dtype=torch.float64)
+        alpha, sigma = self.schedule.alpha(time), self.schedule.sigma(time)
+        x0 = x0_from_eps(eps_from_score(torch.stack([dx, dy], -1), sigma), x, alpha, sigma)
+        by_y, by_x = torch.gradient(x0, spacing=self.truth.spacing, dim=(0, 1))
+        field = _pulled_back(self.truth, torch.where(holds[..., None] > 0, x0, self.truth.centre), by_x, by_y).movedim(-1, 0)
+        beside = -max_pool2d(-holds[None], 3, stride=1, padding=1)  # the differences need the neighbours
+        return torch.cat([torch.where(beside > 0, field, 0.0), beside])
+
+    def _apart(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        """The field for beta = 1 at any points (n, 2), without the tables."""
+        step = self.truth.spacing
+        offsets = step * torch.tensor([[0.0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]]).to(x_t)
+        x0, right, left, up, down = predict(ExactDenoiser(self.truth.truth, self.schedule), "x0", x_t + offsets[:, None], t)
+        return _pulled_back(self.truth.truth, x0, (right - left) / (2 * step), (up - down) / (2 * step))
+
+
+def _pulled_back(truth: GriddedTruth | Mixture, x0: Tensor, by_x: Tensor, by_y: Tensor) -> Tensor:
+    """-J^T grad E(x0), shape (..., 2), with the columns of J."""
+    at = x0.detach().float().requires_grad_(True)
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(truth.energy(at).sum(), at)
+    return -torch.stack([(by_x * slope).sum(-1), (by_y * slope).sum(-1)], -1).to(x0)
+
+
+def tabulated(field: Field, truth: GriddedTruth) -> Field:
+    """The same field, with the sums over the truth looked up where it is one of the truth's own guidances."""
+    if isinstance(field, ScaledGuidance):
+        return replace(field, guidance=tabulated(field.guidance, truth))
+    if isinstance(field, SumGuidance):
+        return replace(field, parts=tuple(tabulated(part, truth) for part in field.parts))
+    if isinstance(field, ExactGuidance | MeanEnergyGuidance) and field.truth is truth.truth:
+        return replace(field, truth=truth)
+    if isinstance(field, DPSGuidance) and isinstance(field.denoiser, ExactDenoiser):
+        own = (truth, truth.truth)
+        owner = getattr(field.energy_function, "__self__", None)  # a toy or the truth, when this is their method
+        if field.denoiser.truth in own and getattr(owner, "truth", owner) in own:
+            return TabulatedDPS(truth, field.beta, field.denoiser.schedule)
+    return field
