@@ -5,16 +5,16 @@ Noise does not mix the axes, so seen at the points (x_i, y_j) of a grid every co
     q_t(x_i, y_j) = sum_k w_k A_ik B_jk,      dq_t/dx = sum_k w_k A'_ik B_jk,      dq_t/dy = sum_k w_k A_ik B'_jk
 
 are matrix products; the noised target has the same A and B with other weights w (Theorem 3.1 then gives E_t and its gradient).
-On the grid that is exact. Between its points values are interpolated bilinearly, and a point outside the grid, or so far out
-in the tail that the product underflows, is handed to the `Mixture` itself. How much the interpolation costs is measured by
-whoever uses it: the truth is one call away.
+On the grid that is exact. Between its points values are interpolated bilinearly, and a point outside the grid, or one where
+even the products relative to the largest A_i and B_j underflow, is handed to the `Mixture` itself or to a wider grid. How much
+the interpolation costs is measured by whoever uses it: the truth is one call away.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -49,18 +49,28 @@ class GriddedTruth:
         truth: the mixture.
         centre, extent: the grid covers [-extent, extent]^2 around `centre`.
         side: points along each axis.
+        beyond: tables of a larger square that answer for points outside this one, in place of the mixture.
     """
 
-    def __init__(self, truth: Mixture, *, centre: tuple[float, float] = (0.0, 0.0), extent: float = 4.5, side: int = 128) -> None:
+    def __init__(
+        self,
+        truth: Mixture,
+        *,
+        centre: tuple[float, float] = (0.0, 0.0),
+        extent: float = 4.5,
+        side: int = 128,
+        beyond: GriddedTruth | None = None,
+    ) -> None:
         if truth.dim != 2:
             raise ValueError(f"truth: expected a two-dimensional mixture, got {truth.dim} dimensions")
-        self.truth = truth
+        self.truth, self.beyond = truth, beyond
+        self._elsewhere = truth if beyond is None else beyond
         self.side = check_number(side, name="side", low=2, integer=True)
         self.extent = check_number(extent, name="extent", low=1e-6)
         self.centre = torch.tensor(centre, dtype=torch.float64)
         self._tables: OrderedDict[tuple, _Table] = OrderedDict()
         self._densities: OrderedDict[tuple, Tensor] = OrderedDict()
-        self._kernels: OrderedDict[tuple, Parts] = OrderedDict()
+        self._kernels: OrderedDict[tuple, tuple[Parts, tuple[Tensor, Tensor]]] = OrderedDict()
 
     @property
     def dim(self) -> int:
@@ -83,19 +93,19 @@ class GriddedTruth:
 
     def log_q(self, x_t: Tensor, t: Tensor | float, schedule: Schedule) -> Tensor:
         """log q_t(x_t), shape (...)."""
-        return self._look(x_t, t, schedule, None, self.truth.log_q, 0, 1)[..., 0]
+        return self._look(x_t, t, schedule, None, self._elsewhere.log_q, 0, 1)[..., 0]
 
     def score(self, x_t: Tensor, t: Tensor | float, schedule: Schedule) -> Tensor:
         """grad log q_t(x_t), shape (..., 2)."""
-        return self._look(x_t, t, schedule, None, self.truth.score, 1, 3)
+        return self._look(x_t, t, schedule, None, self._elsewhere.score, 1, 3)
 
     def energy_t(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """E_t(x_t), shape (...)."""
-        return self._look(x_t, t, schedule, beta, self.truth.energy_t, 0, 1)[..., 0]
+        return self._look(x_t, t, schedule, beta, self._elsewhere.energy_t, 0, 1)[..., 0]
 
     def guidance(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """-grad E_t(x_t), shape (..., 2)."""
-        return self._look(x_t, t, schedule, beta, self.truth.guidance, 1, 3)
+        return self._look(x_t, t, schedule, beta, self._elsewhere.guidance, 1, 3)
 
     def fields(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Fields:
         """log q_t, score, E_t and guidance."""
@@ -105,12 +115,12 @@ class GriddedTruth:
     def mean_energy_t(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """beta E[E(x_0) | x_t], shape (...): the derivative of E_t with respect to beta at 0."""
         factor = check_beta(beta) / _SMALL_BETA
-        return factor * self._look(x_t, t, schedule, _SMALL_BETA, self.truth.energy_t, 0, 1)[..., 0]
+        return factor * self._look(x_t, t, schedule, _SMALL_BETA, self._elsewhere.energy_t, 0, 1)[..., 0]
 
     def mean_energy_guidance(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """-beta grad E[E(x_0) | x_t], shape (..., 2)."""
         factor = check_beta(beta) / _SMALL_BETA
-        return factor * self._look(x_t, t, schedule, _SMALL_BETA, self.truth.guidance, 1, 3)
+        return factor * self._look(x_t, t, schedule, _SMALL_BETA, self._elsewhere.guidance, 1, 3)
 
     def energy(self, x0: Tensor) -> Tensor:
         """The clean energy, shape (...), looked up unless the components have no noise of their own: then it has jumps."""
@@ -194,7 +204,7 @@ class GriddedTruth:
         key = (t, schedule)
         if beta is None and key in self._densities:
             return self._densities[key]
-        components, axes = self._kernel(t, schedule, beta)
+        components, axes, highest = self._kernel(t, schedule, beta)
         log_weight = components.log_weight
         if beta is not None and components.quadratic == 0.0:
             log_weight = log_weight - beta * components.energy
@@ -210,7 +220,7 @@ class GriddedTruth:
         table = torch.empty(4, *total.shape, dtype=total.dtype)
         torch.div(dx, total, out=table[1])
         torch.div(dy, total, out=table[2])
-        torch.add(total.log_(), top, out=table[0])
+        torch.add(total.log_(), top + highest[0] + highest[1][:, None], out=table[0])
         table[3] = holds
         if not bool(holds.all()):
             table *= holds
@@ -220,8 +230,8 @@ class GriddedTruth:
                 self._densities.popitem(last=False)
         return table
 
-    def _kernel(self, t: float, schedule: Schedule, beta: float | None) -> tuple[Components, Parts]:
-        """The components seen at time t, tilted where that moves them, and their factors."""
+    def _kernel(self, t: float, schedule: Schedule, beta: float | None) -> tuple[Components, Parts, tuple[Tensor, Tensor]]:
+        """The components seen at time t, tilted where that moves them, their factors, and the logarithms taken out of these."""
         alpha, sigma_squared = (f(torch.tensor(t, dtype=torch.float64)) for f in (schedule.alpha, schedule.sigma_squared))
         components = self.truth.components_at(alpha, sigma_squared)
         tilted = components.quadratic != 0.0 and beta is not None
@@ -229,20 +239,23 @@ class GriddedTruth:
             components = components.tilt(beta)
         key = (t, schedule, beta if tilted else None)
         if key in self._kernels:
-            return components, self._kernels[key]
-        parts = [_products(part, self._axes(), alpha, sigma_squared) for part in _split(components)]
+            return components, *self._kernels[key]
+        split = _split(components)
+        highest = [_highest(part, self._axes(), alpha, sigma_squared) for part in split]
+        highest = tuple(torch.stack(tops).amax(0) for tops in zip(*highest, strict=True))
+        parts = [_products(part, self._axes(), alpha, sigma_squared, highest) for part in split]
         if components.count <= _NODES_KEPT and not tilted:
-            self._kernels[key] = parts
+            self._kernels[key] = parts, highest
             while len(self._kernels) > _KEPT_KERNELS:
                 self._kernels.popitem(last=False)
-        return components, parts
+        return components, parts, highest
 
     # -- looking up ----------------------------------------------------------------------------------------------
 
     def _look(
         self, x_t: Tensor, t: Tensor | float, schedule: Schedule, beta: float | None, exact: Callable, first: int, last: int
     ) -> Tensor:
-        """Channels first to last of a table at the points x_t, shape (..., last - first); `exact` is the mixture's method."""
+        """Channels first to last of a table at the points x_t, shape (..., last - first); `exact` answers where there is none."""
         check_points(x_t, 2)
         rest = (schedule,) if beta is None else (check_beta(beta), schedule)
         t = check_time(t)
@@ -284,14 +297,33 @@ def _split(components: Components) -> list[Components]:
     return [replace(components, **{name: getattr(components, name)[part] for name in own}) for part in cut]
 
 
-def _products(components: Components, axes: tuple[Tensor, Tensor], alpha: Tensor, sigma_squared: Tensor) -> tuple[Tensor, ...]:
+def _factors(
+    components: Components, axes: tuple[Tensor, Tensor], alpha: Tensor, sigma_squared: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Along each axis the log density of every component and its slope, (side, K)."""
     var = alpha**2 * components.std**2 + sigma_squared
     if components.half_width is not None:  # float32 is exact enough for boxes and many times faster
         components, var, alpha = components.to(torch.empty(0)), var.float(), alpha.float()
         axes = tuple(axis.float() for axis in axes)
-    columns = []
     for axis, coordinates in enumerate(axes):
-        log_density, slope = axis_kernel(coordinates, components, axis, alpha, var)
-        density = threshold(log_density.double().clamp_min(_FAR - 1), _FAR, -math.inf).exp()  # denormal numbers are slow
+        yield axis_kernel(coordinates, components, axis, alpha, var)
+
+
+def _highest(components: Components, axes: tuple[Tensor, Tensor], alpha: Tensor, sigma_squared: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest log density along each axis (side,): taken out of the products, which then do not underflow in the tails."""
+    return tuple(log_density.amax(-1).double() for log_density, _ in _factors(components, axes, alpha, sigma_squared))
+
+
+def _products(
+    components: Components,
+    axes: tuple[Tensor, Tensor],
+    alpha: Tensor,
+    sigma_squared: Tensor,
+    highest: tuple[Tensor, Tensor],
+) -> tuple[Tensor, ...]:
+    columns = []
+    for (log_density, slope), top in zip(_factors(components, axes, alpha, sigma_squared), highest, strict=True):
+        relative = (log_density.double() - top[:, None]).clamp_min(_FAR - 1)
+        density = threshold(relative, _FAR, -math.inf).exp()  # denormal numbers are slow
         columns += [density, slope.double() * density]
     return tuple(columns)

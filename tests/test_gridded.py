@@ -75,6 +75,26 @@ def test_points_outside_and_far_in_the_tail_are_handed_on(schedule):
     torch.testing.assert_close(table.score(x, 0.002, schedule), far.score(x, 0.002, schedule))
 
 
+def test_a_wider_grid_answers_for_points_outside(schedule):
+    toy = make_toy("8gaussians")
+    wide = GriddedTruth(toy.truth, extent=12.0, side=97)
+    table = GriddedTruth(toy.truth, extent=3.0, side=33, beyond=wide)
+    x = torch.tensor([[8.0, -2.0], [1.0, 1.0], [40.0, 0.0]])
+    for name in QUANTITIES:
+        got = ask(table, name, x, 0.2, schedule)
+        assert torch.equal(got[:1], ask(wide, name, x[:1], 0.2, schedule))
+        assert torch.equal(got[1:2], ask(GriddedTruth(toy.truth, extent=3.0, side=33), name, x[1:2], 0.2, schedule))
+        torch.testing.assert_close(got[2:], ask(toy.truth, name, x[2:], 0.2, schedule), rtol=1e-3, atol=1e-3)
+
+
+def test_far_from_the_data_the_products_do_not_underflow(schedule):
+    toy = make_toy("8gaussians")
+    table = GriddedTruth(toy.truth, extent=20.0, side=41)
+    x = table.points()
+    torch.testing.assert_close(table.log_q(x, 0.01, schedule), toy.truth.log_q(x, 0.01, schedule), rtol=1e-5, atol=1e-3)
+    assert bool((table.density(0.01, schedule)[3] == 1).all())
+
+
 def test_a_time_for_each_point_and_no_points_are_the_mixtures_own(schedule):
     toy = make_toy("moons")
     table = GriddedTruth(toy.truth)

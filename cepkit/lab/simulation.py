@@ -27,6 +27,7 @@ from cepkit.validation import check_beta, check_name, check_number
 
 TABLE_SIDE, COARSE_SIDE = 112, 45
 MAP_SIDE = 49  # odd, so that every second point is a symmetric grid of arrows
+_THROWN = 4.0  # times as far out as the finest tables reach others, for particles that DPS throws
 _BEYOND = 1e3  # particles are looked at no further out than this
 _PROBE_POINTS, _MEASURED, _FLOOR_SETS = 256, 1000, 5
 _VISIBLE_DEPTH = 12.0
@@ -132,10 +133,12 @@ class Simulation:
             raise ValueError(f"toy: expected a two-dimensional toy to draw, got {toy.dim} dimensions")
         self.schedule = schedule or getattr(denoiser, "schedule", None) or VPLinear()
         self.toy = toy
-        # noise at t = 1 lies round the origin, and a point outside costs as much as a thousand inside
+        # noise at t = 1 lies round the origin, and a point outside all tables costs as much as a thousand inside
         reach = max(1.3 * toy.extent, 4.2 + max(abs(c) for c in toy.centre))
+        thrown = GriddedTruth(toy.truth, centre=toy.centre, extent=_THROWN * reach, side=TABLE_SIDE)
         self.gridded, self._coarse = (
-            GriddedTruth(toy.truth, centre=toy.centre, extent=reach, side=side) for side in (TABLE_SIDE, COARSE_SIDE)
+            GriddedTruth(toy.truth, centre=toy.centre, extent=reach, side=side, beyond=thrown)
+            for side in (TABLE_SIDE, COARSE_SIDE)
         )
         self.denoiser = ExactDenoiser(self.gridded, self.schedule) if denoiser is None else denoiser
         self.estimators = Estimators(

@@ -53,7 +53,9 @@ class TabulatedDPS(Guidance):
         return torch.cat([torch.where(beside > 0, field, 0.0), beside])
 
     def _apart(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        """The field for beta = 1 at any points (n, 2), without the tables."""
+        """The field for beta = 1 at any points (n, 2), without these tables."""
+        if self.truth.beyond is not None:
+            return TabulatedDPS(self.truth.beyond, 1.0, self.schedule)(x_t, t)
         step = self.truth.spacing
         offsets = step * torch.tensor([[0.0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]]).to(x_t)
         x0, right, left, up, down = predict(ExactDenoiser(self.truth.truth, self.schedule), "x0", x_t + offsets[:, None], t)
