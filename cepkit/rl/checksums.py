@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -67,22 +68,31 @@ def write_record(path: Path, source: str) -> Record:
     Raises:
         OSError: the folder cannot be written.
     """
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    record = Record(sha256_of(path), path.stat().st_size, source, now)
+    record = _record_of(path, source)
     write_atomically(record_path(path), (json.dumps(asdict(record), indent=2) + "\n").encode())
     return record
+
+
+def _record_of(path: Path, source: str) -> Record:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return Record(sha256_of(path), path.stat().st_size, source, now)
 
 
 def check_recorded(path: Path, *, source: str = "put there by hand") -> Record:
     """Compare a data file with its record; without a record, write one that names `source`.
 
+    A folder that cannot be written, as a class may share one, only costs a warning: its file goes unrecorded.
+
     Raises:
-        ValueError: the file is not the recorded one.
-        OSError: the first record cannot be written.
+        ValueError: the file is not the recorded one, or the record does not read.
     """
     record = read_record(path)
     if record is None:
-        return write_record(path, source)
+        try:
+            return write_record(path, source)
+        except OSError as error:
+            warnings.warn(f"{path.name}: its checksum could not be recorded, so later changes go unseen: {error}", stacklevel=2)
+            return _record_of(path, source)
     check_same(path, record.sha256, f"recorded on {record.recorded[:10]}")
     return record
 

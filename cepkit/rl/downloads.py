@@ -134,10 +134,12 @@ def _some(url: str, part: Path, progress: Progress | None, timeout: float) -> No
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", validator)
     try:
-        answer = urllib.request.urlopen(request, timeout=timeout)  # noqa: S310, the scheme has been checked
+        answer = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:  # what we have does not fit what they have
+        if error.code == 416:  # there is nothing beyond what we have: all of it, or another file
+            if error.headers.get("Content-Range") == f"bytes */{have}":
+                return
             with _disk(part):
                 _forget(part)
         raise _Broken(f"HTTP {error.code} {error.reason}") from error

@@ -13,7 +13,12 @@ from cepkit.checkpoints import write_atomically
 from cepkit.rl.schema import KEYS, check_raw
 
 
-def _h5py() -> ModuleType:
+def h5py_module() -> ModuleType:
+    """The h5py package.
+
+    Raises:
+        ValueError: it is not installed.
+    """
     try:
         import h5py
     except ImportError as error:
@@ -35,7 +40,7 @@ def read_hdf5(path: str | Path, *, content: bool = True) -> dict[str, np.ndarray
         ValueError: no such file, one that is cut short or of another kind, or content outside the schema; it names file and key.
     """
     path = Path(path)
-    h5py = _h5py()
+    h5py = h5py_module()
     if not path.is_file():
         raise ValueError(f"{path}: expected an HDF5 file in D4RL's schema, found none")
     try:
@@ -59,7 +64,7 @@ def write_hdf5(path: str | Path, raw: Mapping[str, np.ndarray]) -> None:
         ValueError: content outside the schema.
         OSError: the file cannot be written.
     """
-    h5py = _h5py()
+    h5py = h5py_module()
     arrays = check_raw(raw, str(path))
     memory = io.BytesIO()
     with h5py.File(memory, "w") as file:

@@ -17,7 +17,9 @@ import numpy as np
 REQUIRED = ("observations", "actions", "rewards", "terminals")
 KEYS = (*REQUIRED, "timeouts")
 _FLAGS = ("terminals", "timeouts")
-_KINDS = dict.fromkeys(_FLAGS, ("biuf", "bool")) | {"rewards": ("iuf", "numbers")}  # NumPy's letters: some files count in whole rewards
+_KINDS = dict.fromkeys(_FLAGS, ("biuf", "bool")) | {
+    "rewards": ("iuf", "numbers")
+}  # NumPy's letters: some files count in whole rewards
 _TOLERANCE = 1e-3  # what rounding may put outside the bounds of an action
 
 
