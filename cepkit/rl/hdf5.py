@@ -12,6 +12,8 @@ import numpy as np
 from cepkit.checkpoints import write_atomically
 from cepkit.rl.schema import KEYS, check_raw
 
+_CHUNK_ROWS = 8192  # whole rows, which read fast and compress well
+
 
 def h5py_module() -> ModuleType:
     """The h5py package.
@@ -70,5 +72,6 @@ def write_hdf5(path: str | Path, raw: Mapping[str, np.ndarray]) -> None:
     with h5py.File(memory, "w") as file:
         for key, array in arrays.items():
             stored = array if array.dtype == bool else array.astype(np.float32)
-            file.create_dataset(key, data=stored, compression="gzip", compression_opts=9, shuffle=True, track_times=False)
+            rows = (min(len(stored), _CHUNK_ROWS), *stored.shape[1:])
+            file.create_dataset(key, data=stored, chunks=rows, compression="gzip", compression_opts=9, shuffle=True)
     write_atomically(Path(path), memory.getvalue())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -173,6 +177,34 @@ def test_ends_left_out_are_found_from_the_states(n, seed):
     made = qlearning_transitions(numbered(random.random(n) < 0.2, random.random(n) < 0.2))
     parts = {name: value for name, value in made.tensors.items() if name != "ends"}
     assert torch.equal(Transitions(name="", **parts).ends, made.ends)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("d4rl"), reason="d4rl is not installed (make d4rl)")
+@settings(max_examples=100)
+@given(
+    n=st.integers(2, 40),
+    seed=st.integers(0, 1000),
+    timeouts=st.booleans(),
+    terminate_on_end=st.booleans(),
+    limit=st.integers(1, 9),
+)
+def test_any_file_agrees_with_the_d4rl_package(n, seed, timeouts, terminate_on_end, limit):
+    random = np.random.default_rng(seed)
+    raw = numbered(random.random(n) < 0.2, random.random(n) < 0.2 if timeouts else None)
+    theirs = d4rl_function()(SimpleNamespace(_max_episode_steps=limit), raw, terminate_on_end)
+    ours = qlearning_transitions(raw, terminate_on_end=terminate_on_end, max_episode_steps=limit)
+    assert len(theirs["rewards"]) == len(ours)
+    for key, value in theirs.items():
+        assert not len(ours) or np.array_equal(getattr(ours, key).numpy(), value), key
+
+
+def d4rl_function():
+    """Its `qlearning_dataset` alone: importing the package wants gym, mujoco-py and patience."""
+    tree = ast.parse(Path(importlib.util.find_spec("d4rl").origin).read_text(encoding="utf-8"))
+    body = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "qlearning_dataset"]
+    found = {"np": np}
+    exec(compile(ast.Module(body, []), "d4rl", "exec"), found)
+    return found["qlearning_dataset"]
 
 
 # -- the object -----------------------------------------------------------------------------------------------------------
