@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import warnings
 
 import gymnasium as gym
 import minari
@@ -46,15 +47,9 @@ def make(
         "author_email": "us@example.org",
         "code_permalink": "https://example.org",
     }
-    minari.create_dataset_from_buffers(dataset_id, buffers, **spaces, **about, description="three episodes")
-
-
-@pytest.fixture(autouse=True)
-def quiet(recwarn):
-    """Minari warns of what a set made by hand does not say."""
-    import warnings
-
-    warnings.simplefilter("ignore")
+    with warnings.catch_warnings():  # of what a set made by hand does not say
+        warnings.simplefilter("ignore")
+        minari.create_dataset_from_buffers(dataset_id, buffers, **spaces, **about, description="three episodes")
 
 
 def test_every_step_is_kept_with_its_true_successor():
