@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from cepkit.rl import datasets
 from cepkit.rl.catalogue import CATALOGUE, MAKERS
 from cepkit.rl.checksums import check_recorded, read_record, sha256_of, write_record
-from cepkit.rl.downloads import Progress
 from cepkit.rl.hdf5 import read_hdf5
 from cepkit.rl.rewards import REWARD_CONVENTIONS
 from cepkit.rl.scores import FAMILIES, REFERENCE_SCORES, family_of, normalized_score
@@ -132,32 +129,10 @@ def _print_lines(lines: dict[str, str]) -> None:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    path = datasets.fetch(arguments.name, folder=arguments.folder, urls=arguments.urls, progress=_progress_line())
+    path = datasets.fetch(arguments.name, folder=arguments.folder, urls=arguments.urls)
     record = check_recorded(path)
     print(f"{path}\n{record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}\nfrom {record.source}")
     return 0
-
-
-def _progress_line(every: float = 0.2) -> Progress | None:
-    """Percent and time left on one line of a terminal; None where nobody would see it."""
-    if not sys.stderr.isatty():
-        return None
-    start, shown, first = time.monotonic(), 0.0, None
-
-    def show(have: int, total: int | None) -> None:
-        nonlocal shown, first
-        now = time.monotonic()
-        first = have if first is None else first
-        if now - shown < every and have != total:
-            return
-        shown = now
-        text = f"{have / 1e6:.1f} MB"
-        if total:
-            left = (total - have) * (now - start) / max(have - first, 1)
-            text = f"{100 * have / total:.0f} % of {total / 1e6:.1f} MB, {left:.0f} s left"
-        print(f"\r{text:<50}", end="\n" if have == total else "", file=sys.stderr, flush=True)
-
-    return show
 
 
 def _verify(arguments: argparse.Namespace) -> int:

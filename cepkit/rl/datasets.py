@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cepkit.rl.catalogue import CATALOGUE, MAKERS, Entry, unknown_name
 from cepkit.rl.checksums import check_recorded, check_same, write_record
-from cepkit.rl.downloads import Progress, download
+from cepkit.rl.downloads import Progress, download, make_folder, one_at_a_time, progress_line
 from cepkit.rl.hdf5 import h5py_module, read_hdf5
 from cepkit.rl.minari_bridge import PREFIX as MINARI
 from cepkit.rl.minari_bridge import load_minari
@@ -69,7 +69,7 @@ def is_path(source: str | Path) -> bool:
     """Whether `source` is meant as a file: a Path, or text with a separator or the suffix of HDF5."""
     if isinstance(source, Path):
         return True
-    return not source.startswith((MINARI, D4RL)) and (source.endswith(_SUFFIXES) or os.sep in source)
+    return not source.startswith((MINARI, D4RL)) and (source.endswith(_SUFFIXES) or "/" in source or os.sep in source)
 
 
 def name_of(source: str | Path) -> str:
@@ -166,7 +166,7 @@ def fetch(
         name: one of D4RL's.
         folder: where to keep it, see `dataset_folder`.
         urls: addresses instead of `mirrors(name)`.
-        progress: called with bytes so far and bytes in all.
+        progress: called with bytes so far and bytes in all; by default a line on a terminal.
         timeout: seconds without an answer after which a host counts as down.
 
     Returns:
@@ -182,9 +182,15 @@ def fetch(
         return here
     h5py_module()  # before the download rather than after it
     path = dataset_folder(folder) / f"{name}.hdf5"
-    print(f"Downloading {name} into {path.parent}", file=sys.stderr)
-    source = download(addresses, path, check=lambda part: read_hdf5(part, content=False), progress=progress, timeout=timeout)
-    write_record(path, source)
+    make_folder(path)
+    with one_at_a_time(path.parent):
+        if (here := find_file(name, folder=folder)) is not None:  # another run has fetched it meanwhile
+            check_recorded(here)
+            return here
+        print(f"Downloading {name} into {path.parent}", file=sys.stderr)
+        told = progress or progress_line()
+        source = download(addresses, path, check=lambda part: read_hdf5(part, content=False), progress=told, timeout=timeout)
+        write_record(path, source)
     return path
 
 

@@ -15,6 +15,8 @@ import json
 import os
 import re
 import shutil
+import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -57,8 +59,7 @@ def download(
     for url in urls:
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"urls: expected addresses that begin with http:// or https://, got {url!r}")
-    with _disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     failures = []
     for url in urls:
         part = _part(path, url)
@@ -77,6 +78,16 @@ def download(
     raise ConnectionError(f"{path.name} could not be downloaded:\n{told}\nGet it by other means and save it as {path}")
 
 
+def make_folder(path: Path) -> None:
+    """Make the folder of a file.
+
+    Raises:
+        OSError: it cannot be; the message names the file.
+    """
+    with _disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
 def _part(path: Path, url: str) -> Path:
     return path.with_name(f".{path.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part")
 
@@ -88,6 +99,54 @@ def _notes(part: Path) -> Path:
 def _forget(part: Path) -> None:
     part.unlink(missing_ok=True)
     _notes(part).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold a folder, so that runs started together do not write one part file together; says so on stderr when it waits.
+
+    Only a courtesy: where the system cannot lock a folder (Windows, some network disks), nothing is held.
+    """
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"Waiting for another download into {folder}", file=sys.stderr, flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def progress_line(every: float = 0.2) -> Progress | None:
+    """Percent and time left on one line of a terminal; None where stderr is no terminal and nobody would see it."""
+    if not sys.stderr.isatty():
+        return None
+    start, shown, first = time.monotonic(), 0.0, None
+
+    def show(have: int, total: int | None) -> None:
+        nonlocal shown, first
+        now = time.monotonic()
+        first = have if first is None else first
+        if now - shown < every and have != total:
+            return
+        shown = now
+        text = f"{have / 1e6:.1f} MB"
+        if total:
+            left = (total - have) * (now - start) / max(have - first, 1)
+            text = f"{100 * have / total:.0f} % of {total / 1e6:.1f} MB, {left:.0f} s left"
+        print(f"\r{text:<50}", end="\n" if have == total else "", file=sys.stderr, flush=True)
+
+    return show
 
 
 @contextlib.contextmanager
@@ -156,8 +215,8 @@ def _some(url: str, part: Path, progress: Progress | None, timeout: float) -> No
         with _disk(part):
             if total is not None and shutil.disk_usage(part.parent).free < total - have:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            _note(part, answer)
             file = part.open("ab" if have else "wb")
+            _note(part, answer)  # after the old bytes are gone, so that they can never pass for the new version
         with file:
             have = _copy(answer, file, have, total, progress)
     if total is not None and have < total:

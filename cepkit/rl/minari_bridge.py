@@ -31,7 +31,7 @@ def load_minari(dataset_id: str) -> Transitions:
     minari = _minari()
     try:
         dataset = minari.load_dataset(dataset_id)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise ValueError(
             f"{where}: expected a Minari set on this machine ({error}); get it with: minari download {dataset_id}"
         ) from error

@@ -11,7 +11,7 @@ import pytest
 from files import Host, small_raw, write
 
 from cepkit.cli import main
-from cepkit.rl import data_cli, datasets
+from cepkit.rl import datasets
 from cepkit.rl.catalogue import CATALOGUE
 from cepkit.rl.checksums import read_record, sha256_of
 from cepkit.rl.hdf5 import write_hdf5
@@ -152,18 +152,6 @@ def test_fetch_without_a_network_says_where_the_file_goes(capsys, folder):
 def test_a_mistake_is_one_line_and_exit_code_2(capsys, folder, arguments, complaint):
     error = run(capsys, *arguments, code=2).err
     assert complaint in error and error.count("\n") == 1 and not folder.exists()
-
-
-def test_progress_is_one_line_of_a_terminal(capsys, monkeypatch):
-    assert data_cli._progress_line() is None, "captured output is no terminal"
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    show = data_cli._progress_line(every=0.0)
-    for have in (10**6, 2 * 10**6, 4 * 10**6):
-        show(have, 4 * 10**6)
-    out = capsys.readouterr().err
-    assert "\r25 % of 4.0 MB" in out and "\r50 % of 4.0 MB" in out and out.endswith("\n") and out.count("\n") == 1
-    show(5 * 10**6, None)
-    assert "\r5.0 MB" in capsys.readouterr().err
 
 
 # -- make -----------------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from files import Host, small_raw, write
 from cepkit.rl import datasets
 from cepkit.rl.checksums import read_record, sha256_of
 from cepkit.rl.datasets import dataset_folder, fetch, find_file, load_dataset, manifest, mirrors, name_of
+from cepkit.rl.downloads import one_at_a_time
 from cepkit.rl.hdf5 import write_hdf5
 from cepkit.rl.transitions import qlearning_transitions
 
@@ -161,6 +163,24 @@ def test_a_file_that_is_cut_or_foreign_or_lacks_a_key_is_not_kept(folder, conten
     told = str(error.value)
     assert told.count("sent something else (expected a whole HDF5 file") == 2 and "rewards missing, found" in told
     assert told.endswith(f"Get it by other means and save it as {folder / NAME}.hdf5")
+
+
+def test_a_file_that_another_run_fetched_meanwhile_is_taken(folder, content):
+    folder.mkdir()
+    found = []
+    with one_at_a_time(folder):
+        thread = threading.Thread(target=lambda: found.append(fetch(NAME, urls=["http://127.0.0.1:9/file"])))
+        thread.start()
+        thread.join(0.2)
+        (folder / f"{NAME}.hdf5").write_bytes(content)
+    thread.join(5)
+    assert found == [folder / f"{NAME}.hdf5"]
+
+
+def test_a_folder_that_cannot_be_is_named_before_any_host_is_asked(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(OSError, match=f"could not write {tmp_path / 'taken'}/{NAME}.hdf5"):
+        load_dataset(NAME, folder=tmp_path / "taken")
 
 
 def test_the_mirrors_are_the_official_host_and_then_hugging_face():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import shutil
 import socket
+import sys
+import threading
 from collections import namedtuple
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from files import Host
 
 from cepkit.rl import downloads
-from cepkit.rl.downloads import download
+from cepkit.rl.downloads import download, one_at_a_time, progress_line
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 OTHER = np.random.default_rng(1).bytes(300_000)
@@ -147,6 +149,35 @@ def test_a_whole_part_that_was_only_not_renamed_is_not_fetched_again(path, monke
             download([f"{address}/file"], path)
         download([f"{address}/file"], path)
     assert ranges(host) == [None, "bytes=300000-"] and path.read_bytes() == CONTENT
+
+
+def test_progress_is_one_line_of_a_terminal(capsys, monkeypatch):
+    assert progress_line() is None, "captured output is no terminal"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    show = progress_line(every=0.0)
+    for have in (10**6, 2 * 10**6, 4 * 10**6):
+        show(have, 4 * 10**6)
+    out = capsys.readouterr().err
+    assert "\r25 % of 4.0 MB" in out and "\r50 % of 4.0 MB" in out and out.endswith("\n") and out.count("\n") == 1
+    show(5 * 10**6, None)
+    assert "\r5.0 MB" in capsys.readouterr().err
+
+
+def test_runs_that_start_together_take_turns(tmp_path, capsys):
+    order = []
+
+    def second():
+        with one_at_a_time(tmp_path):
+            order.append("second")
+
+    with one_at_a_time(tmp_path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+        order.append("first")
+    thread.join(5)
+    assert order == ["first", "second"] and capsys.readouterr().err == f"Waiting for another download into {tmp_path}\n"
 
 
 # -- this machine's faults ---------------------------------------------------------------------------------------------
