@@ -1,4 +1,4 @@
-"""The command line: `cepkit doctor`, `cepkit demo`, `cepkit app`, `cepkit toy train` and `cepkit toy show`."""
+"""The command line: `cepkit doctor`, `cepkit demo`, `cepkit app`, `cepkit toy ...` and `cepkit data ...`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cepkit import __version__
 _STOPPED = 130  # what a shell reports after Ctrl-C
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cepkit", description="Energy-guided diffusion, measured against the exact answer.")
     parser.add_argument("--version", action="version", version=f"cepkit {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -36,6 +36,11 @@ def _parser() -> argparse.ArgumentParser:
     app.set_defaults(run=_app)
     toy = commands.add_parser("toy", help="train a denoiser and an energy net on a toy or your own points, and look at them")
     _toy_parser(toy.add_subparsers(required=True, metavar="COMMAND"))
+    data = commands.add_parser("data", help="data sets for offline reinforcement learning: see, fetch, check, make")
+    if command == "data":  # only then, since its commands import torch
+        from cepkit.rl.data_cli import add_data_commands
+
+        add_data_commands(data)
     return parser
 
 
@@ -163,7 +168,8 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2 for a user's mistake)."""
-    arguments = _parser().parse_args(argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parser(given[0] if given else None).parse_args(given)
     try:
         return arguments.run(arguments)
     except (ValueError, OSError) as error:
