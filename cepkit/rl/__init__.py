@@ -1,0 +1,1 @@
+"""Offline reinforcement learning as energy guidance with E = -Q (QGPO, Lu et al. 2023)."""

@@ -20,7 +20,7 @@ from cepkit.schedules import Schedule, VPLinear
 from cepkit.training.config import LARGEST_SEED
 from cepkit.validation import check_beta, check_keys, check_name, check_number
 
-Q_SCALES = ("none", "std")
+Q_SCALES = ("none", "std", "state")
 DECAYS = ("constant", "cosine")
 SUPPORT_METHODS = tuple(method for method in METHODS if method != "sde")
 _WHOLE_NUMBERS = {
@@ -30,7 +30,16 @@ _WHOLE_NUMBERS = {
     "act_steps": 1,
 }  # fmt: skip
 _RATES = ("behaviour_learning_rate", "critic_learning_rate", "energy_learning_rate")
-_SWITCHES = ("normalize_observations", "clip_targets", "critic_norm", "together", "pooled", "mixed_precision", "compile")
+_SWITCHES = (
+    "normalize_observations",
+    "clip_targets",
+    "critic_norm",
+    "modulated",
+    "together",
+    "pooled",
+    "mixed_precision",
+    "compile",
+)
 
 
 @dataclass(frozen=True)
@@ -62,9 +71,11 @@ class QGPOConfig:
         warm_start_steps: regression of Q on the data's own discounted returns, before the backups.
         critic_steps: of the backup.
         clip_targets: cut targets of Q to what the rewards allow.
-        q_scale: "none", or "std": beta and beta_q count in units of the spread of Q over the support of a state.
+        q_scale: what beta and beta_q count Q in: "none" its own units; "std" the spread of Q over the support of a state,
+            one number for all states; "state" each state's own spread, but at least a tenth of that number.
         energy_steps, energy_batch, energy_learning_rate: of the energy net, the batch in states, each with its K actions.
         energy_width, energy_layers: hidden units and hidden layers.
+        modulated: let state and time scale and shift every layer of Q and energy net, rather than join the action at the first.
         together: train the energy net beside Q from the first backup, as the paper does; otherwise once Q is finished.
         labels: of CEP, "normalized" or "unnormalized" (then K actions are drawn from the support with replacement).
         pooled: average labels over the support, see `cepkit.losses.pooled_energy`.
@@ -85,32 +96,33 @@ class QGPOConfig:
     ema: float = 0.995
     t_min: float = 1e-3
     behaviour_steps: int = 4000
-    behaviour_batch: int = 512
+    behaviour_batch: int = 256
     behaviour_learning_rate: float = 2e-3
-    behaviour_widths: tuple[int, ...] = (128, 64, 32)
+    behaviour_widths: tuple[int, ...] = (64, 32)
     behaviour_embedding: int = 64
     behaviour_target: str = "v"
     time_features: str = "log_snr"
     support_actions: int = 16
-    support_steps: int = 10
+    support_steps: int = 8
     support_method: str = "dpmpp2m"
     support_chunk: int = 1024
     critic_batch: int = 256
-    critic_learning_rate: float = 1e-3
+    critic_learning_rate: float = 2e-3
     tau: float = 0.005
     critics: int = 2
-    critic_width: int = 128
-    critic_layers: int = 3
+    critic_width: int = 64
+    critic_layers: int = 2
     critic_norm: bool = True
-    warm_start_steps: int = 2000
-    critic_steps: int = 8000
+    warm_start_steps: int = 1500
+    critic_steps: int = 5000
     clip_targets: bool = True
-    q_scale: str = "std"
+    q_scale: str = "state"
     energy_steps: int = 2500
     energy_batch: int = 128
-    energy_learning_rate: float = 3e-3
-    energy_width: int = 128
-    energy_layers: int = 4
+    energy_learning_rate: float = 5e-3
+    energy_width: int = 64
+    energy_layers: int = 3
+    modulated: bool = True
     together: bool = False
     labels: str = "normalized"
     pooled: bool = True
@@ -211,6 +223,7 @@ _LOCOMOTION = QGPOConfig(
     support_steps=15,
     critic_learning_rate=3e-4,
     critic_width=256,
+    critic_layers=3,
     critic_norm=False,
     warm_start_steps=0,
     critic_steps=500_000,
@@ -220,6 +233,8 @@ _LOCOMOTION = QGPOConfig(
     energy_batch=256,
     energy_learning_rate=3e-4,
     energy_width=256,
+    energy_layers=4,
+    modulated=False,
     together=True,
     pooled=False,
     cloning_steps=500_000,
@@ -234,6 +249,8 @@ PRESETS: dict[str, QGPOConfig] = {
     "halfcheetah-small": QGPOConfig(
         family="locomotion",
         behaviour_steps=6000,
+        behaviour_batch=512,
+        critic_learning_rate=3e-4,
         critic_width=256,
         critic_steps=50_000,
         energy_steps=6000,

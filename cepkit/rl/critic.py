@@ -25,6 +25,7 @@ from cepkit.rl.stage import Seeds, Stage, rows
 
 _LABEL_ROWS = 4096
 _SPREAD_MEMORY = 0.99
+_LEAST_SPREAD = 0.1
 
 
 def softmax_backup(q_next: Tensor, rewards: Tensor, going: Tensor, *, discount: float, beta_q: float | Tensor) -> Tensor:
@@ -40,6 +41,18 @@ def softmax_backup(q_next: Tensor, rewards: Tensor, going: Tensor, *, discount: 
     return rewards + discount * going * (weight * q_next).sum(-1)
 
 
+def q_units(q: Tensor, q_std: Tensor, q_scale: str) -> Tensor:
+    """What beta counts Q in over a support set, see `QGPOConfig.q_scale`: (*members, ..., 1) for Q (*members, ..., K).
+
+    Args:
+        q_std: (*members,), the spread over all states.
+    """
+    common = q_std.reshape(q_std.shape + (1,) * (q.ndim - q_std.ndim))
+    if q_scale != "state":
+        return common
+    return torch.maximum(q.std(-1, correction=0, keepdim=True), _LEAST_SPREAD * common)
+
+
 def critic_networks(
     state_dim: int, action_dim: int, config: QGPOConfig, seeds: int | tuple[int, ...]
 ) -> tuple[Critics, EnergyNet]:
@@ -52,6 +65,7 @@ def critic_networks(
             width=config.critic_width,
             layers=config.critic_layers,
             norm=config.critic_norm,
+            modulated=config.modulated,
             members=members,
         ),
         seeds,
@@ -64,6 +78,7 @@ def critic_networks(
             width=config.energy_width,
             layers=config.energy_layers,
             time_features=config.time_features,
+            modulated=config.modulated,
             members=members,
         ),
         seeds,
@@ -78,7 +93,7 @@ class CriticTraining(Stage):
         support: (*members, M, K, A), the support actions of `data.states`.
 
     Attributes:
-        q_std: (*members,), the spread of Q over the support of a state, 1 if `config.q_scale` is "none". E = -Q / q_std.
+        q_std: (*members,), the spread of Q over the support of a state, 1 if `config.q_scale` is "none". See `q_units`.
     """
 
     def __init__(self, data: Prepared, support: Tensor, config: QGPOConfig, seeds: Seeds = None) -> None:
@@ -138,10 +153,8 @@ class CriticTraining(Stage):
         following = data.successors[index]
         q_next = self._q(following)
         self._follow_spread(q_next)
-        q_std = self.q_std.reshape((*self.members, 1, 1))
-        target = softmax_backup(
-            q_next, data.rewards[index], data.going[index], discount=config.discount, beta_q=config.beta_q / q_std
-        )
+        beta_q = config.beta_q / q_units(q_next, self.q_std, config.q_scale)
+        target = softmax_backup(q_next, data.rewards[index], data.going[index], discount=config.discount, beta_q=beta_q)
         return target.clamp(data.low, data.high) if config.clip_targets else target
 
     def _q(self, index: Tensor) -> Tensor:
@@ -171,7 +184,7 @@ class CriticTraining(Stage):
             if self._final_q is None:
                 self._final_q = self.final_q()
             q = rows(self._final_q, index, lead)
-        energy = -q / self.q_std.reshape((*lead, 1, 1))
+        energy = -q / q_units(q, self.q_std, config.q_scale)
         actions = rows(self.support, index, lead)
         log_scale: float | Tensor = 0.0
         if config.labels == "unnormalized":

@@ -200,6 +200,40 @@ class _JointMLP(nn.Module):
         return self.last(h).squeeze(-1)
 
 
+class _ModulatedMLP(nn.Module):
+    """The same, but the common part goes through layers of its own, and scales and shifts every layer of the other.
+
+    What depends on the state alone is computed once for its K actions, and products of state and action come easily.
+    """
+
+    def __init__(
+        self, common: int, own: int, members: Members, *, width: int, layers: int, activation: Callable, norm: bool = False
+    ) -> None:
+        super().__init__()
+        embedding = 2 * width
+        self.embed = nn.ModuleList([Linear(common, embedding, members), Linear(embedding, embedding, members)])
+        self.films = nn.ModuleList(Linear(embedding, 2 * width, members) for _ in range(layers))
+        self.layers = nn.ModuleList(Linear(width if i else own, width, members, bias=False) for i in range(layers))
+        self.norms = nn.ModuleList(Norm(embedding, members) for _ in range(2 if norm else 0))
+        self.level = Linear(embedding, 1, members)
+        self.last = Linear(width, 1, members)
+        self.activation = activation
+
+    def forward(self, common: Tensor, own: Tensor) -> Tensor:
+        embedded = common
+        for i, layer in enumerate(self.embed):
+            embedded = layer(embedded)
+            embedded = self.activation(self.norms[i](embedded) if self.norms else embedded)
+        h = own
+        for layer, film in zip(self.layers, self.films, strict=True):
+            scale, shift = film(embedded).chunk(2, -1)
+            h = self.activation(torch.addcmul(shift, layer(h), 1 + scale))
+        return (self.last(h) + self.level(embedded)).squeeze(-1)
+
+
+_BODIES = {False: _JointMLP, True: _ModulatedMLP}
+
+
 class Critics(nn.Module):
     """Several independent Q(s, a); states (*members, ..., S) and actions (*members, ..., A) broadcast.
 
@@ -211,7 +245,16 @@ class Critics(nn.Module):
     size: Tensor
 
     def __init__(
-        self, state_dim: int, action_dim: int, *, critics: int, width: int, layers: int, norm: bool, members: Members = ()
+        self,
+        state_dim: int,
+        action_dim: int,
+        *,
+        critics: int,
+        width: int,
+        layers: int,
+        norm: bool = False,
+        modulated: bool = False,
+        members: Members = (),
     ) -> None:
         super().__init__()
         self.members, self.critics = members, critics
@@ -250,13 +293,16 @@ class EnergyNet(nn.Module):
         width: int,
         layers: int,
         time_features: str = "log_snr",
+        modulated: bool = False,
         members: Members = (),
     ) -> None:
         super().__init__()
         self.members = members
         self.times = _TimeFeatures(schedule, time_features, members)
         self.time_layer = Linear(self.times.size, _TIME_FEATURES, members)
-        self.net = _JointMLP(state_dim + _TIME_FEATURES, action_dim, members, width=width, layers=layers, activation=silu)
+        self.net = _BODIES[modulated](
+            state_dim + _TIME_FEATURES, action_dim, members, width=width, layers=layers, activation=silu
+        )
         self.trunk: Callable[[Tensor, Tensor, Tensor], Tensor] = self._trunk
 
     def forward(self, a_t: Tensor, t: Tensor | float, states: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from cepkit.guidance import Guided, LearnedGuidance
 from cepkit.rl.behaviour import ActionDenoiser, draw_actions
 from cepkit.rl.config import QGPOConfig
+from cepkit.rl.critic import q_units
 from cepkit.rl.networks import BehaviourNet, Critics, EnergyNet
 from cepkit.sampling import initial_noise
 from cepkit.validation import check_number, check_points
@@ -28,7 +29,7 @@ class QGPO:
         behaviour, critic, energy_net: trained networks, on one device.
         config: their settings.
         mean, std: (S,), of the states that the networks see.
-        q_std: (), what beta counts Q in, see `QGPOConfig.q_scale`: E = -Q / q_std.
+        q_std: (), the spread of Q over the support of a state, see `QGPOConfig.q_scale`.
         cloning: the deterministic baseline, states -> actions, where it was trained.
     """
 
@@ -76,8 +77,12 @@ class QGPO:
             return self.critic.least(self.normalized(states), actions)
 
     def energy(self, states: Tensor, actions: Tensor) -> Tensor:
-        """E = -Q / q_std at clean actions, (...): with `config.beta` what the energy net was trained on."""
-        return -self.q(states, actions) / self.q_std
+        """E = -Q in the units of `q_units` at a support set: states (..., S), actions (..., K, A) -> (..., K).
+
+        With `config.beta` this is what the energy net was trained on.
+        """
+        q = self.q(states.unsqueeze(-2), actions)
+        return -q / q_units(q, self.q_std, self.config.q_scale)
 
     def act(self, states: Tensor, scale: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """Draw one action for each state.
