@@ -31,19 +31,32 @@ _FREQUENCIES = 4
 _LARGEST_LOG_SNR = 14.0  # beyond it x_t is x_0 to float32, and at t = 0 log_snr is infinite
 
 
-class TimeEmbedding(nn.Module):
-    """Noise levels (...) to vectors (..., width): sines and cosines of log_snr, with alpha_t and sigma_t, through one layer."""
+class LevelFeatures(nn.Module):
+    """Noise levels (...) to features (..., size): sines and cosines of log_snr, with alpha_t, sigma_t and log_snr itself."""
 
-    def __init__(self, width: int) -> None:
+    size = 2 * _FREQUENCIES + 3
+
+    def __init__(self) -> None:
         super().__init__()
         self.register_buffer("frequency", torch.arange(1, _FREQUENCIES + 1) * (math.pi / 32), persistent=False)
-        self.layer = nn.Linear(2 * _FREQUENCIES + 3, width)
 
     def forward(self, alpha_t: Tensor, sigma_t: Tensor) -> Tensor:
         log_snr = (2 * (alpha_t / sigma_t).log()).clamp(max=_LARGEST_LOG_SNR)
         phase = log_snr[..., None] * self.frequency
         level = torch.stack([alpha_t, sigma_t, log_snr / 8], -1)
-        return silu(self.layer(torch.cat([phase.sin(), phase.cos(), level], -1)))
+        return torch.cat([phase.sin(), phase.cos(), level], -1)
+
+
+class TimeEmbedding(nn.Module):
+    """Noise levels (...) to vectors (..., width): their features through one layer."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.features = LevelFeatures()
+        self.layer = nn.Linear(self.features.size, width)
+
+    def forward(self, alpha_t: Tensor, sigma_t: Tensor) -> Tensor:
+        return silu(self.layer(self.features(alpha_t, sigma_t)))
 
 
 class Scaled(NamedTuple):

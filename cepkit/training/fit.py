@@ -18,16 +18,28 @@ class Fit:
         network: changed in place by `step`.
         learning_rate: the highest; rises linearly over `warmup` steps, falls to 0 along a cosine at `steps`.
         ema: decay of the average; early on it averages over about a tenth of the steps taken.
+        betas: of Adam.
+        constant: keep the highest learning rate after the rise, and the decay of the average from the first step.
     """
 
-    def __init__(self, network: nn.Module, *, learning_rate: float, steps: int, warmup: int, ema: float) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        learning_rate: float,
+        steps: int,
+        warmup: int,
+        ema: float,
+        betas: tuple[float, float] = (0.9, 0.99),
+        constant: bool = False,
+    ) -> None:
         self.network = network
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self.index = 0
-        self._peak, self._steps, self._warmup, self._decay = learning_rate, steps, warmup, ema
+        self._peak, self._steps, self._warmup, self._decay, self._constant = learning_rate, steps, warmup, ema, constant
         self._parameters = dict(network.named_parameters())
         fused = all(p.device.type in ("cpu", "cuda") for p in self._parameters.values())
-        self._adam = torch.optim.Adam(self._parameters.values(), lr=learning_rate, betas=(0.9, 0.99), fused=fused)
+        self._adam = torch.optim.Adam(self._parameters.values(), lr=learning_rate, betas=betas, fused=fused)
         for parameter in self._parameters.values():  # what Adam would do at its first step; so a state can always be saved
             counter = torch.zeros((), device=parameter.device if fused else "cpu")  # torch counts on the device only when fused
             zeros = torch.zeros_like(parameter)
@@ -36,6 +48,8 @@ class Fit:
     def learning_rate(self, index: int) -> float:
         """Of step `index`, counted from 0."""
         rise = min(1.0, (index + 1) / (self._warmup + 1))
+        if self._constant:
+            return self._peak * rise
         return self._peak * rise * 0.5 * (1 + math.cos(math.pi * min(1.0, index / self._steps)))
 
     def step(self, loss: Tensor) -> None:
@@ -46,7 +60,7 @@ class Fit:
         loss.backward()
         self._adam.step()
         self.index += 1
-        decay = min(self._decay, self.index / (self.index + 10))
+        decay = self._decay if self._constant else min(self._decay, self.index / (self.index + 10))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self._parameters.values()), 1 - decay)
 

@@ -134,7 +134,7 @@ class Training:
             found: dict[str, Tensor] = {}
             info: Info = {}
             rate = next(iter(self._fits.values())).learning_rate(index)
-            with _one_thread(self.x.device.type == "cpu" and self.config.width <= NARROW):
+            with one_thread(self.x.device.type == "cpu" and self.config.width <= NARROW):
                 for part, fit in self._fits.items():
                     if fit.index > index:  # an interrupt came after this network's step and before the other's
                         continue
@@ -209,7 +209,7 @@ class Training:
 
 
 @contextmanager
-def _one_thread(wanted: bool) -> Iterator[None]:
+def one_thread(wanted: bool) -> Iterator[None]:
     """Compute on one CPU thread if `wanted`, and with as many as before afterwards."""
     before = torch.get_num_threads()
     if wanted and before > 1:

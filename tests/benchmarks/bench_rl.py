@@ -1,0 +1,102 @@
+"""QGPO at the paper's sizes on one thread: steps per second, what they spend their time on, and an ensemble against its members.
+
+The reference code does, on the same kind of core, 0.76 to 1.3 behaviour steps, 2.8 to 5.7 Q and energy steps, and 590 to 940
+support actions a second, depending on how busy the machine is. We ask for 1.3, 2 and 2 times the middle of these.
+"""
+
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from cepkit.rl.behaviour import BehaviourTraining
+from cepkit.rl.config import PRESETS
+from cepkit.rl.critic import CriticTraining
+from cepkit.rl.prepared import prepare
+from cepkit.rl.support import SupportSampling
+from cepkit.rl.transitions import Transitions
+
+STATE, ACTION, N = 17, 6, 20_000
+PAPER = replace(PRESETS["locomotion"], support_chunk=128)
+GROUPS = {
+    "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear", "matmul"),
+    "activations": ("silu", "relu", "threshold", "softmax", "layer_norm"),
+    "gathering and random numbers": ("index", "normal_", "random_", "uniform_", "gather"),
+    "optimiser": ("_fused_adam_", "lerp", "_foreach_lerp_"),
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Numbers of HalfCheetah's sizes: speed does not depend on which."""
+    g = torch.Generator().manual_seed(0)
+    states, actions = torch.randn(N + 1, STATE, generator=g), torch.rand(N, ACTION, generator=g) * 2 - 1
+    ends = torch.arange(1, N + 1) % 1000 == 0
+    rewards = torch.rand(N, generator=g)
+    returns = rewards.reshape(-1, 1000).sum(1)
+    return prepare(Transitions("bench", states[:-1], actions, rewards, states[1:], torch.zeros_like(ends), returns, ends), PAPER)
+
+
+def support(data, config):
+    g = torch.Generator().manual_seed(1)
+    return torch.rand(len(data.states), config.support_actions, ACTION, generator=g) * 2 - 1
+
+
+def seconds_per_step(stage, count):
+    """CPU seconds a step, the first two left out: the machine may be busy with other things."""
+    steps = iter(stage)
+    next(steps), next(steps)
+    start = time.process_time()
+    for _ in range(count):
+        next(steps)
+    return (time.process_time() - start) / count
+
+
+def shares(stage, count):
+    """Where the CPU time of some steps goes, in words."""
+    steps = iter(stage)
+    next(steps)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        for _ in range(count):
+            next(steps)
+    spent = dict.fromkeys([*GROUPS, "the rest"], 0.0)
+    for event in profiler.key_averages():
+        name = event.key.removeprefix("aten::").removesuffix("_backward").removesuffix("_out")
+        group = next((group for group, names in GROUPS.items() if name in names), "the rest")
+        spent[group] += event.self_cpu_time_total
+    total = sum(spent.values())
+    return ", ".join(f"{group} {value / total:.0%}" for group, value in sorted(spent.items(), key=lambda item: -item[1]))
+
+
+def test_behaviour_step(row, data):
+    rate = 1 / seconds_per_step(BehaviourTraining(data, PAPER), 5)
+    row("behaviour steps a second, batch 4096", "1.34 (1.3 x 0.76 to 1.3)", f"{rate:.2f}", rate >= 1.34)
+    row("behaviour step: time goes to", "reported", shares(BehaviourTraining(data, PAPER), 2), True)
+
+
+def test_critic_step(row, data):
+    rate = 1 / seconds_per_step(CriticTraining(data, support(data, PAPER), PAPER), 10)
+    row("Q and energy steps a second, batch 256, K = 16", "8.5 (2 x 2.8 to 5.7)", f"{rate:.2f}", rate >= 8.5)
+    where = shares(CriticTraining(data, support(data, PAPER), PAPER), 3)
+    row("Q and energy step: time goes to", "reported", where, True)
+
+
+def test_support_actions(row, data):
+    network = BehaviourTraining(data, PAPER).network
+    rate = PAPER.support_chunk * PAPER.support_actions / seconds_per_step(SupportSampling(data, network, PAPER), 3)
+    row("support actions a second, 15 steps", "1530 (2 x 590 to 940)", f"{rate:.0f}", rate >= 1530)
+    row("support actions: time goes to", "reported", shares(SupportSampling(data, network, PAPER), 1), True)
+
+
+def test_ensemble(row, data):
+    """Four seeds of the maze preset's networks in one batched step against four steps, one after another."""
+    config, seeds = PRESETS["maze"], (0, 1, 2, 3)
+    alone = seconds_per_step(BehaviourTraining(data, config), 30)
+    together = seconds_per_step(BehaviourTraining(data, config, seeds), 15)
+    row("four seeds together, behaviour step, throughput", "reported", f"{4 * alone / together:.2f} x sequential", True)
+    alone_support = support(data, config)
+    alone = seconds_per_step(CriticTraining(data, alone_support, config), 30)
+    together = seconds_per_step(CriticTraining(data, alone_support.expand(4, -1, -1, -1), config, seeds), 15)
+    row("four seeds together, critic stage, throughput", "reported", f"{4 * alone / together:.2f} x sequential", True)
