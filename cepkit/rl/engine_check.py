@@ -1,11 +1,12 @@
 """How far an engine is from D4RL's own machine, in one step.
 
 The yardstick is 400 real transitions of each locomotion task, recorded from D4RL's v2 environments on MuJoCo 2.1.0 (d4rl 1.1) and
-shipped with the package: state before, action, observation and reward after. The engine is put into each state and given the action.
+shipped with the package: state before, action, observation and reward after. The engine is put into each state and given the
+action.
 
-The recording is one continuous rollout for each task. A step after a step is therefore taken as the rollout took it: positions and
-velocities are written into the running simulation without recomputing the bodies' places, because Ant's reward reads a torso position
-that lags by a substep and would otherwise start from a fresh one.
+The recording is one continuous rollout for each task. A step after a step is therefore taken as the rollout took it: positions
+and velocities are written into the running simulation without recomputing the bodies' places, because Ant's reward reads a
+torso position that lags by a substep and would otherwise start from a fresh one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ BODIES = ("hopper", "halfcheetah", "walker2d", "ant")
 
 @dataclass(frozen=True)
 class RealTransitions:
-    """Steps of D4RL's own machine: qpos, qvel and action before, observation, reward and terminal after; (N, ...) float64 arrays."""
+    """Steps of D4RL's own machine: qpos, qvel and action before; observation, reward and terminal after; arrays of N rows."""
 
     qpos: np.ndarray
     qvel: np.ndarray
@@ -52,7 +53,8 @@ class EngineDifference:
 
     def __str__(self) -> str:
         return (
-            f"{self.body:12s} {self.engine:13s} observation {self.observation.max():8.1e} (median {np.median(self.observation):8.1e})  "
+            f"{self.body:12s} {self.engine:13s} "
+            f"observation {self.observation.max():8.1e} (median {np.median(self.observation):8.1e})  "
             f"reward {self.reward.max():8.1e}  terminals that differ {self.terminals} of {len(self.reward)}"
         )
 

@@ -1,16 +1,18 @@
 """Which machine a policy is measured on: `make_env("hopper-medium-v2")` is D4RL's own physics on a modern MuJoCo.
 
-D4RL's v2 tasks ran on MuJoCo 2.1.0, which gave the end caps of capsules 3/4 of a sphere's mass. Later versions corrected that, so every
-body's mass and inertia changed, and Gymnasium's `-v4` environments, the same code otherwise, are another machine. Engines:
+D4RL's v2 tasks ran on MuJoCo 2.1.0, which gave the end caps of capsules 3/4 of a sphere's mass. Later versions corrected that,
+so every body's mass and inertia changed, and Gymnasium's `-v4` environments, the same code otherwise, are another machine.
+Engines:
 
 - `d4rl-v2`: Gymnasium v4 with the old `body_mass`, `body_inertia`, `body_ipos` and `body_iquat` written into the model and every
   constant that follows from them recomputed (`mj_setConst`). One step agrees with the real engine to 1e-12
   (`cepkit.rl.engine_check`). The default for D4RL's locomotion names.
 - `gymnasium-v4`, `gymnasium-v5`: as installed; scores differ from D4RL's.
-- `gymnasium-robotics`: the mazes. For the AntMaze and maze2d names of D4RL these are other environments, used under their own names.
+- `gymnasium-robotics`: the mazes. For the AntMaze and maze2d names of D4RL these are other environments, used under their own
+names.
 
-Ant has 111 observations on every engine, as D4RL's data: the last 84, contact forces that were never computed, are zero. Actions are
-clipped to their bounds on `d4rl-v2`, as D4RL does.
+Ant has 111 observations on every engine, as D4RL's data: the last 84, contact forces that were never computed, are zero.
+Actions are clipped to their bounds on `d4rl-v2`, as D4RL does.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
+import io
 import json
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,19 +81,19 @@ class Environment:
     def _differences(self) -> Iterator[str]:
         if self.engine in ("gymnasium-v4", "gymnasium-v5"):
             yield (
-                f"{self.name} on {self.engine}: masses and inertias are not those of D4RL's engine, so scores differ from D4RL's; "
-                "engine='d4rl-v2' is D4RL's own"
+                f"{self.name} on {self.engine}: masses and inertias are not those of D4RL's engine, so scores differ from "
+                "D4RL's; engine='d4rl-v2' is D4RL's own"
             )
         elif self.engine == "d4rl-v2":
             version = import_extra("mujoco").__version__
             if not version.startswith(TESTED_MUJOCO):
                 yield (
-                    f"mujoco {version}: D4RL's engine is reproduced with mujoco 3.3; with 3.8 and later hopper and ant were measured to "
-                    "differ by up to 3 in one step (halfcheetah and walker2d agreed)"
+                    f"mujoco {version}: D4RL's engine is reproduced with mujoco 3.3; with 3.8 and later hopper and ant were "
+                    "measured to differ by up to 3 in one step (halfcheetah and walker2d agreed)"
                 )
         elif self.name != maze.NAME and self.name != self.gymnasium_id:
             yield (
-                f"{self.name}: D4RL's maze is not available; evaluating in {self.gymnasium_id} of gymnasium-robotics, which is another "
+                f"{self.name}: D4RL's maze is not available; this is {self.gymnasium_id} of gymnasium-robotics, another "
                 "environment: other starts, goals, coordinates and physics, so results do not compare with D4RL's"
             )
 
@@ -97,12 +101,14 @@ class Environment:
         """Make the environment, with a flat observation of floats, and without any warning of its own."""
         if self.engine != "gymnasium-robotics":
             return self._locomotion(render_mode)
-        import_extra("gymnasium").register_envs(import_extra("gymnasium_robotics"))
-        from cepkit.rl.wrappers import FixedGoal, FlatMaze
+        gymnasium = import_extra("gymnasium")
+        _import_robotics()
+        from cepkit.rl.wrappers import FlatMaze
 
         if self.name == maze.NAME:
-            settings = {"maze_map": maze.MAP, "continuing_task": True, "reset_target": False}
-            return FixedGoal(FlatMaze(_make(self.gymnasium_id, render_mode, max_episode_steps=maze.STEPS, **settings)))
+            entry_point = "cepkit.rl.maze_env:CourseMaze"
+            spec = gymnasium.envs.registration.EnvSpec(self.gymnasium_id, entry_point, max_episode_steps=maze.STEPS)
+            return FlatMaze(gymnasium.make(spec, render_mode=render_mode, disable_env_checker=True))
         ends_at_goal = self.gymnasium_id.startswith("AntMaze")  # as D4RL's do; its maze2d tasks go on
         return FlatMaze(_make(self.gymnasium_id, render_mode, continuing_task=not ends_at_goal, reset_target=False))
 
@@ -123,10 +129,10 @@ def make_env(name: str, *, engine: str | None = None, render_mode: str | None = 
     """The environment that a policy trained on the data set `name` acts in.
 
     Args:
-        name: a D4RL name (locomotion, AntMaze, maze2d), a shipped set ("pointmaze-umaze"), or a maze of gymnasium-robotics by its own
-            name ("AntMaze_UMaze-v4").
-        engine: one of `ENGINES`; by default "d4rl-v2" for locomotion and "gymnasium-robotics" for mazes. Where the environment is not
-            the task that the name stands for, a `UserWarning` says so.
+        name: a D4RL name (locomotion, AntMaze, maze2d), a shipped set ("pointmaze-umaze"), or a maze of gymnasium-robotics by
+            its own name ("AntMaze_UMaze-v4").
+        engine: one of `ENGINES`; by default "d4rl-v2" for locomotion and "gymnasium-robotics" for mazes. Where the environment
+            is not the task that the name stands for, a `UserWarning` says so.
         render_mode: Gymnasium's, e.g. "rgb_array".
 
     Returns:
@@ -134,8 +140,8 @@ def make_env(name: str, *, engine: str | None = None, render_mode: str | None = 
         course's maze. `reset(seed=...)` decides everything that is random.
 
     Raises:
-        ValueError: an unknown name or engine (the nearest is suggested), an engine that does not have this task, or a package that is
-            not installed.
+        ValueError: an unknown name or engine (the nearest is suggested), an engine that does not have this task, or a package
+            that is not installed.
     """
     environment = find_environment(name, engine)
     environment.warn(stacklevel=2)
@@ -167,7 +173,7 @@ def find_environment(name: str, engine: str | None = None) -> Environment:
 
 @functools.cache
 def inertia(body: str) -> dict[str, list]:
-    """The inertial constants that MuJoCo 2.1.0 compiled for "hopper", "halfcheetah", "walker2d" or "ant", one row for each body."""
+    """The inertial constants MuJoCo 2.1.0 compiled for "hopper", "halfcheetah", "walker2d" or "ant": one row for each body."""
     models = json.loads((D4RL_FOLDER / "inertia.json").read_text(encoding="utf-8"))["models"]
     return models[check_name(body, models, name="body")]
 
@@ -180,7 +186,7 @@ def _locomotion_names() -> dict[str, str]:
 
 @functools.cache
 def _maze_names() -> dict[str, str]:
-    names = {maze.NAME: "PointMaze_UMaze-v3"}
+    names = {maze.NAME: "cepkit/PointMaze_UMaze-v0"}
     for task, own in _ANT_MAZES.items():
         names[f"AntMaze_{own}-v4"] = f"AntMaze_{own}-v4"
         names.update({f"antmaze-{task}-v{version}": f"AntMaze_{own}-v4" for version in range(3)})
@@ -195,6 +201,13 @@ def _make(gymnasium_id: str, render_mode: str | None, **settings: object) -> gym
     """`gymnasium.make`, but for the one warning that v4 is not the latest version: here it is meant."""
     with _no_warning_of_age(gymnasium_id):
         return import_extra("gymnasium").make(gymnasium_id, render_mode=render_mode, disable_env_checker=True, **settings)
+
+
+def _import_robotics() -> None:
+    """Import gymnasium-robotics, which registers its mazes, without the note on Adroit hands that it prints each time."""
+    with contextlib.redirect_stderr(io.StringIO()) as printed:
+        import_extra("gymnasium_robotics")
+    sys.stderr.write("".join(line for line in printed.getvalue().splitlines(True) if "Adroit" not in line))
 
 
 @contextlib.contextmanager

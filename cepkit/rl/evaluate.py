@@ -1,7 +1,8 @@
-"""What a policy earns: seeded episodes in Gymnasium's vector environments, the mean with its uncertainty, D4RL's normalised score.
+"""What a policy earns: seeded episodes in Gymnasium's vector environments, the mean with its uncertainty, D4RL's normalised
+score.
 
-Episode i of seed s starts from a state that s and i alone decide, whatever the policy and however many episodes run at once. Episodes run
-side by side so that the policy answers many states in one call; the environments are never reset behind our back
+Episode i of seed s starts from a state that s and i alone decide, whatever the policy and however many episodes run at once.
+Episodes run side by side so that the policy answers many states in one call; the environments are never reset behind our back
 (`AutoresetMode.DISABLED`), so no step of a finished episode is counted and none is lost.
 """
 
@@ -95,8 +96,8 @@ def evaluate(
     """Run whole episodes and report what they earned.
 
     Args:
-        policy: observations (B, S) float32 -> actions (B, A). B is the number of episodes still running. Actions are clipped to the
-            environment's bounds. Randomness of the policy is the policy's own.
+        policy: observations (B, S) float32 -> actions (B, A). B is the number of episodes still running. Actions are clipped to
+            the environment's bounds. Randomness of the policy is the policy's own.
         name: of a data set or environment, as `cepkit.rl.make_env`.
         episodes: how many.
         engine: one of `cepkit.rl.ENGINES`; by default "d4rl-v2" for D4RL's locomotion names.
@@ -129,7 +130,8 @@ def episode_seed(seed: int, episode: int) -> int:
 def bootstrap_interval(values: Tensor, level: float = 0.95, *, resamples: int = 10_000, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean: (low, high), the same for the same seed.
 
-    Values that vary together (episodes of one training run) belong into the interval as their mean; with one value it has no width.
+    Values that vary together (episodes of one training run) belong into the interval as their mean; with one value it has no
+    width.
 
     Raises:
         ValueError: `values` is not a non-empty vector of finite numbers, or a number is out of range.
@@ -166,5 +168,9 @@ def _play(policy: Policy, environment: Environment, envs, episodes: int, seed: i
             seeds = [episode_seed(seed, max(int(episode), 0)) for episode in playing]
             observations, _ = envs.reset(seed=seeds, options={"reset_mask": finished})
     return Evaluation(
-        environment, seed, torch.from_numpy(returns), torch.from_numpy(lengths), torch.from_numpy(success) if has_success else None
+        environment,
+        seed,
+        torch.from_numpy(returns),
+        torch.from_numpy(lengths),
+        torch.from_numpy(success) if has_success else None,
     )

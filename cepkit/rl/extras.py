@@ -1,4 +1,4 @@
-"""Packages that only offline RL needs, imported when they are first used; a missing one is named together with the extra that has it."""
+"""Packages that only offline RL needs, imported when first used; a missing one is named together with the extra that has it."""
 
 from __future__ import annotations
 

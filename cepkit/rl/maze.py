@@ -1,9 +1,9 @@
 """The maze of the course: a ball pushed through a U of seven cells, paid for every step it spends near one fixed goal.
 
 The physics is gymnasium-robotics' PointMaze (MuJoCo): state (x, y, v_x, v_y) in metres and metres per second, action a force in
-[-1, 1]^2, 100 steps a second. The reward is 1 within `GOAL_RADIUS` of `GOAL` and else 0; nothing ends an episode but its time limit,
-`STEPS`. An episode starts at rest in any cell but the goal's. The geometry here is what the environment is built from, so what is
-drawn is what is simulated.
+[-1, 1]^2, 100 steps a second. The reward is 1 within `GOAL_RADIUS` of `GOAL` and else 0; nothing ends an episode but its time
+limit, `STEPS`. An episode starts at rest in any cell but the goal's. The geometry here is what the environment is built from,
+so what is drawn is what is simulated.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """The course's maze data: a noisy driver who visits random places, recorded in D4RL's schema with rewards for one goal.
 
-The driver steers to a goal of its own, cell by cell along the shortest way (breadth-first search), with a proportional-derivative
-controller and noise, a = clip(10 (waypoint - x) - 2 v + 0.5 noise, -1, 1). Once it has spent 40 steps within 0.3 m of its goal it picks
-another, uniformly over the other cells. The recorded reward knows nothing of that: it is the environment's, 1 near the one fixed goal.
-The driver remembers where it is going and a policy that sees only the state cannot, so cloning it earns less than it did.
+The driver steers to a goal of its own, cell by cell along the shortest way (breadth-first search), with a
+proportional-derivative controller and noise, a = clip(10 (waypoint - x) - 2 v + 0.5 noise, -1, 1). Once it has spent 40 steps
+within 0.3 m of its goal it picks another, uniformly over the other cells. The recorded reward knows nothing of that: it is the
+environment's, 1 near the one fixed goal. The driver remembers where it is going and a policy that sees only the state cannot, so
+cloning it earns less than it did.
 
 Episodes last the environment's 300 steps and end by time-out, never by a terminal: the reward near the goal goes on for ever.
-`qlearning_dataset` drops the last step of each, whose next observation the schema does not hold, so 134 episodes of 300 steps give
-134 x 299 = 40,066 transitions.
+`qlearning_dataset` drops the last step of each, whose next observation the schema does not hold, so 134 episodes of 300 steps
+give 134 x 299 = 40,066 transitions.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def make(path: str | Path, *, episodes: int = EPISODES, seed: int = 0) -> Path:
 
 
 def record(*, episodes: int = EPISODES, seed: int = 0) -> dict[str, np.ndarray]:
-    """The arrays of the data set under D4RL's keys: observations (N, 4), actions (N, 2), rewards (N,), terminals (N,), timeouts (N,).
+    """The arrays of the data set under D4RL's keys: observations (N, 4), actions (N, 2), rewards (N,), terminals (N,), timeouts
+    (N,).
 
     Raises:
         ValueError: a number out of range, or a package that is not installed.

@@ -30,11 +30,14 @@ class Rollout(NamedTuple):
     rewards: Tensor
 
 
-def ask(policy: Policy, observations: np.ndarray, space: gymnasium.spaces.Box, *, device: torch.device | str = "cpu") -> np.ndarray:
+def ask(
+    policy: Policy, observations: np.ndarray, space: gymnasium.spaces.Box, *, device: torch.device | str = "cpu"
+) -> np.ndarray:
     """The policy's actions (B, A) for observations (B, S), checked and clipped to the bounds of `space`.
 
     Raises:
-        ValueError: the policy raised, or returned something other than finite numbers of shape (B, A); the message names the policy.
+        ValueError: the policy raised, or returned something other than finite numbers of shape (B, A); the message names the
+        policy.
     """
     name = getattr(policy, "__qualname__", type(policy).__name__)
     wanted = (len(observations), *space.shape)
@@ -77,8 +80,8 @@ def rollout(
         A `Rollout`, its leading dimension that of `start_state`; shorter than `steps` where the episode ended.
 
     Raises:
-        ValueError: as `make_env`, `ask` and `cepkit.rl.maze.check_state`; a start state for another environment; more steps than the
-            time limit.
+        ValueError: as `make_env`, `ask` and `cepkit.rl.maze.check_state`; a start state for another environment; more steps
+            than the time limit.
     """
     environment = find_environment(name, engine)
     environment.warn(stacklevel=2)

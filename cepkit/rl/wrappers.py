@@ -1,21 +1,19 @@
 """What lies between Gymnasium's environments and the data: D4RL's clipping, its zeros, and flat observations of mazes.
 
-This module needs gymnasium as soon as it is imported, so it is imported by `cepkit.rl.engines` alone, when an environment is made.
+This module needs gymnasium as soon as it is imported, so it is imported by `cepkit.rl.engines` alone, when an environment is
+made.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from cepkit.rl.maze import GOAL, check_state
-
 
 class ClippedActions(gym.ActionWrapper):
-    """Actions are clipped to their bounds, as D4RL's `NormalizedBoxEnv` does, so that the control cost is that of the force applied."""
+    """Actions clipped to their bounds, as D4RL's `NormalizedBoxEnv` does, so that the cost is that of the force applied."""
 
     def action(self, action: np.ndarray) -> np.ndarray:
         return np.clip(action, self.action_space.low, self.action_space.high)
@@ -52,23 +50,3 @@ class FlatMaze(gym.ObservationWrapper):
         if self._position_apart:
             return np.concatenate([observation["achieved_goal"], observation["observation"]])
         return observation["observation"]
-
-
-class FixedGoal(gym.Wrapper):
-    """The course's maze: one goal for ever, and `reset(options={"state": (x, y, v_x, v_y)})` to start from a chosen state."""
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-        options = dict(options or {})
-        state = options.pop("state", None)
-        if options:
-            raise ValueError(f"options: expected only 'state', got {', '.join(map(repr, options))}")
-        state = None if state is None else check_state(state, name="options['state']")
-        observation, info = self.env.reset(seed=seed)
-        maze = self.unwrapped
-        maze.goal = np.array(GOAL)
-        maze.update_target_site_pos()
-        if state is not None:
-            maze.point_env.set_state(state[:2], state[2:])
-            observation = state
-        info["success"] = bool(maze.compute_reward(observation[:2], maze.goal, info) > 0)
-        return observation, info
