@@ -19,6 +19,8 @@ from collections import deque
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from cepkit.checkpoints import write_atomically
 from cepkit.rl import maze
@@ -90,23 +92,33 @@ def record(*, episodes: int = EPISODES, seed: int = 0) -> dict[str, np.ndarray]:
 class _Driver:
     def __init__(self, random: np.random.Generator) -> None:
         self._random = random
-        self._cell: maze.Cell | None = None
+        self._goal: np.ndarray | None = None
         self._stayed = 0
 
     def act(self, state: np.ndarray) -> np.ndarray:
-        position, velocity, here = state[:2], state[2:], maze.cell_at(*state[:2])
-        if self._cell is None or self._stayed >= _STAY:
-            self._pick_goal(here)
-        self._stayed += bool(np.linalg.norm(position - self._goal) < _ARRIVED)
-        waypoint = self._goal if here == self._cell else np.array(maze.cell_centre(_ways_to(self._cell)[here]))
-        wanted = _GAIN * (waypoint - position) - _DAMPING * velocity + _NOISE * self._random.standard_normal(2)
-        return np.clip(wanted, -1.0, 1.0).astype(np.float32)
+        if self._goal is None or self._stayed >= _STAY:
+            self._goal, self._stayed = self._pick_goal(maze.cell_at(*state[:2])), 0
+        self._stayed += bool(np.linalg.norm(state[:2] - self._goal) < _ARRIVED)
+        return np.clip(_force(state, self._goal) + _NOISE * self._random.standard_normal(2), -1.0, 1.0).astype(np.float32)
 
-    def _pick_goal(self, here: maze.Cell) -> None:
+    def _pick_goal(self, here: maze.Cell) -> np.ndarray:
         others = [cell for cell in maze.free_cells() if cell != here]
-        self._cell = others[self._random.integers(len(others))]
-        self._goal = np.array(maze.cell_centre(self._cell)) + self._random.uniform(-_SPREAD, _SPREAD, 2)
-        self._stayed = 0
+        centre = maze.cell_centre(others[self._random.integers(len(others))])
+        return np.array(centre) + self._random.uniform(-_SPREAD, _SPREAD, 2)
+
+
+def reference_policy(observations: Tensor) -> Tensor:
+    """The same controller without noise, always on its way to the rewarded goal: about what can be earned, (B, 4) -> (B, 2)."""
+    states = observations.detach().cpu().numpy().astype(np.float64)
+    forces = np.stack([_force(state, np.array(maze.GOAL)) for state in states])
+    return torch.from_numpy(forces).clamp(-1.0, 1.0).to(observations)
+
+
+def _force(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """Proportional-derivative control towards the goal, or while it lies in another cell, the next cell on the way."""
+    here, there = maze.cell_at(*state[:2]), maze.cell_at(*goal)
+    waypoint = goal if here == there else np.array(maze.cell_centre(_ways_to(there)[here]))
+    return _GAIN * (waypoint - state[:2]) - _DAMPING * state[2:]
 
 
 @functools.cache
