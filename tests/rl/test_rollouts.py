@@ -74,8 +74,8 @@ def clumsy(answer):
         (lambda o: torch.zeros(2), r"return actions of shape \(1, 2\), got \(2,\)"),
         (lambda o: torch.zeros(len(o), 3), r"return actions of shape \(1, 2\), got \(1, 3\)"),
         (lambda o: [[0.0, 0.0]], r"return a torch.Tensor of shape \(1, 2\), got list"),
-        (lambda o: torch.full((len(o), 2), torch.nan), "finite actions of .*, got 2 NaN or infinite"),
-        (lambda o: torch.tensor([[0.0, torch.inf]]), "finite actions of .*, got 1 NaN or infinite"),
+        (lambda o: torch.full((len(o), 2), torch.nan), "got 2 NaN or infinite"),
+        (lambda o: torch.tensor([[0.0, torch.inf]]), "got 1 NaN or infinite"),
     ],
 )
 def test_wrong_answers_are_refused_by_the_policy_s_name(answer, message):
