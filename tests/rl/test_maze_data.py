@@ -28,6 +28,12 @@ def test_the_same_bytes_are_made_twice_and_other_ones_by_another_seed(tmp_path):
     assert maze_data.make(str(tmp_path / "c.hdf5"), episodes=2, seed=1).read_bytes() != first
 
 
+def test_the_time_of_day_is_not_in_the_file(tmp_path):
+    for path in (SHIPPED, maze_data.make(tmp_path / "a.hdf5", episodes=1)):
+        with h5py.File(path) as file:
+            assert not any(file[name].id.get_create_plist().get_obj_track_times() for name in file)
+
+
 def test_the_shipped_file_is_what_the_command_makes(shipped):
     made = maze_data.record(episodes=5)
     for name, array in made.items():
