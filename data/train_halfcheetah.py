@@ -8,7 +8,8 @@ It is not part of cepkit, and JAX wants an environment of its own (a CPU build o
     OMP_NUM_THREADS=1 build/sbx/bin/python data/train_halfcheetah.py --out build/halfcheetah-small-actors.safetensors
 
 The file that ships was made with Python 3.11, sbx-rl 0.28.0, jax 0.10.2, flax 0.12.8, optax 0.2.8, stable-baselines3 2.9.2, torch
-2.13.0, gymnasium 1.4.0, mujoco 3.3.7 and numpy 2.4.6, in MINUTES.
+2.13.0, gymnasium 1.4.0, mujoco 3.3.7 and numpy 2.4.6. Training took 305 CPU seconds on one core, the
+880 episodes that measure the copies take about three minutes more.
 
 A copy of the policy is kept every 2,000 environment steps. Each copy that beats all earlier ones over ten episodes is a
 candidate, and those nearest to evenly spread returns are stored. Learning is chaotic and rounding differs between machines:
