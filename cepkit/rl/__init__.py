@@ -2,10 +2,12 @@
 
 from cepkit.rl.config import PRESETS, QGPOConfig
 from cepkit.rl.datasets import load_dataset
+from cepkit.rl.engine_check import engine_differences
 from cepkit.rl.engines import ENGINES, make_env
 from cepkit.rl.evaluate import Evaluation, evaluate
 from cepkit.rl.qgpo import QGPO
 from cepkit.rl.rewards import training_rewards
+from cepkit.rl.rollouts import rollout
 from cepkit.rl.run import load_run, resume_run, start_run
 from cepkit.rl.scores import REFERENCE_SCORES, family_of, normalized_score
 from cepkit.rl.transitions import Transitions, qlearning_transitions
@@ -18,6 +20,7 @@ __all__ = [
     "Evaluation",
     "QGPOConfig",
     "Transitions",
+    "engine_differences",
     "evaluate",
     "family_of",
     "load_dataset",
@@ -26,6 +29,7 @@ __all__ = [
     "normalized_score",
     "qlearning_transitions",
     "resume_run",
+    "rollout",
     "start_run",
     "training_rewards",
 ]
