@@ -50,7 +50,7 @@ def engine_differences(ax: Axes, rows: Sequence[EngineDifference], *, quantity: 
         ax.plot(at, values.max(), "v", markersize=6, color=colour, label=label)
     ax.axhline(1e-9, color=_OTHER, linewidth=0.8, linestyle="--")
     ax.set(xticks=range(len(bodies)), xticklabels=bodies, yscale="log", ylabel=f"difference of the {quantity}", title=title)
-    ax.legend(frameon=False, title="largest")
+    ax.legend(frameon=False, ncols=3, loc="center", bbox_to_anchor=(0.5, 0.62), columnspacing=1.0, handletextpad=0.1)
     return ax
 
 
