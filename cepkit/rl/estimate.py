@@ -216,7 +216,7 @@ class _Probe:
         return StageEstimate("critic", steps, seconds, held)
 
     def _measure(self, stage: Stage, *, once: Callable[[], object] | None = None) -> tuple[float, int]:
-        """Median seconds of a step, and bytes that the stage keeps and a step needs. `once` stands for a step without gradient."""
+        """Median seconds of a step, and bytes that the stage keeps and a step needs. `once` stands for one without gradient."""
         steps = iter(stage)
         if self.device.type == "cuda":
             before = torch.cuda.memory_allocated(self.device)
@@ -229,10 +229,9 @@ class _Probe:
                 next(steps)
         seen, begun = [], time.perf_counter()
         while not seen or (len(seen) < _STEPS and time.perf_counter() - begun < self.budget):
-            if stage.finished:
+            if stage.finished:  # a stage shorter than the measurement starts again
                 stage.index = 0
-                steps = iter(stage)
-            seen.append(self._timed(lambda: next(steps)))
+            seen.append(self._timed(lambda: next(iter(stage))))
         return statistics.median(seen), needed + _bytes(stage.tensors().values())
 
     def _timed(self, act: Callable[[], object]) -> float:

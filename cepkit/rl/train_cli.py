@@ -174,10 +174,9 @@ def _follow(run: QGPORun | Ensemble, out: Path, seeds: Sequence[int]) -> int:
             if seen and not all(each.finished for each in runs):
                 run.save()
                 progress.close()
-                told = _resume_line(out) + (
-                    "" if len(seeds) == len(run_folders(out)) else f" --seeds {','.join(map(str, seeds))}"
-                )
-                print(f"Stopped in the {step.stage} stage at step {step.index:,}; go on with: {told}", file=sys.stderr)
+                some = "" if len(seeds) == len(run_folders(out)) else f" --seeds {','.join(map(str, seeds))}"
+                told = f"go on with: {_resume_line(out)}{some}"
+                print(f"Stopped in the {step.stage} stage at step {step.index:,}; {told}", file=sys.stderr)
                 return STOPPED
     finally:
         progress.close()
