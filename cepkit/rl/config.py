@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 
 from cepkit.losses import LABELS
 from cepkit.process import PARAMETRISATIONS
-from cepkit.rl.networks import TIME_FEATURES
+from cepkit.rl.layers import TIME_FEATURES
 from cepkit.rl.scores import FAMILIES
 from cepkit.sampling import METHODS
 from cepkit.schedules import Schedule, VPLinear
