@@ -127,7 +127,7 @@ class QGPOConfig:
     labels: str = "normalized"
     pooled: bool = True
     cloning_steps: int = 2000
-    scales: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
+    scales: tuple[float, ...] = (0.0, 1.0, 2.0, 4.0)
     act_steps: int = 10
     mixed_precision: bool = False
     compile: bool = False

@@ -239,9 +239,10 @@ class EnergyNet(nn.Module):
         self.members = members
         self.times = TimeFeatures(schedule, time_features, members)
         self.time_layer = Linear(self.times.size, _TIME_FEATURES, members)
-        self.net = _BODIES[modulated](
-            state_dim + _TIME_FEATURES, action_dim, members, width=width, layers=layers, activation=silu
-        )
+        common = state_dim + _TIME_FEATURES
+        # contrasts of one state and t cannot tell a constant, whose weights would follow rounding errors alone
+        body = _BODIES[modulated]
+        self.net = body(common, action_dim, members, width=width, layers=layers, activation=silu, level=False)
         self.trunk: Callable[[Tensor, Tensor, Tensor], Tensor] = self._trunk
 
     def forward(self, a_t: Tensor, t: Tensor | float, states: Tensor) -> Tensor:
