@@ -13,6 +13,7 @@ import pytest
 import torch
 from cli_runs import hopper_file, maze_excerpt, settings
 
+from cepkit.checkpoints import load_tensors
 from cepkit.cli import main
 from cepkit.rl import train_cli
 from cepkit.rl.config import PRESETS, QGPOConfig
@@ -74,6 +75,9 @@ def test_ctrl_c_saves_a_whole_step_and_resume_ends_with_the_same_weights(
     said = run(capsys, maze, "--out", tmp_path / "cut", "--seeds", seeds, *settings(), code=130).err
     again = f"cepkit train --resume --out {tmp_path / 'cut'}"
     assert said == f"Stopped in the {stage} stage at step {index}; go on with: {again}\n"
+    for seed in seeds.split(","):
+        _, metadata = load_tensors(tmp_path / "cut" / f"seed-{seed}" / f"{stage}.state.safetensors")
+        assert metadata["step"] == str(index)
     monkeypatch.undo()
     run(capsys, *again.split()[2:])
     for seed in seeds.split(","):
