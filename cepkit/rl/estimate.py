@@ -33,6 +33,7 @@ from cepkit.validation import check_number
 _ROWS = 10_000
 _LONG = 1_000_000
 _STEPS = 10
+_CPU_CHUNK = 128
 
 
 @dataclass(frozen=True)
@@ -172,14 +173,16 @@ class _Probe:
     def _support(self) -> StageEstimate:
         config = self.config
         network = behaviour_network(*self.dims, config, 0 if self.seeds is None else self.seeds).to(self.device).eval()
+        chunk = min(config.support_chunk, len(self.data.states))
+        if self.device.type == "cpu":  # which is as quick, state by state, in smaller chunks
+            config = replace(config, support_chunk=min(chunk, _CPU_CHUNK))
         stage = SupportSampling(self.data, network.requires_grad_(False), config, self.seeds)
         drawn = stage.actions.nbytes
-        chunk = min(config.support_chunk, len(self.data.states))
         seconds, memory = self._measure(stage, once=lambda: self._one_call(network, chunk))
         states = self.rows * self.growth
-        steps = -(-round(states) // config.support_chunk)
+        steps = -(-round(states) // self.config.support_chunk)
         held = self.kept + self.support_bytes + max(0, memory - drawn)
-        return StageEstimate("support", steps, states / chunk * seconds, held)
+        return StageEstimate("support", steps, states / min(chunk, config.support_chunk) * seconds, held)
 
     def _one_call(self, network: torch.nn.Module, chunk: int) -> None:
         """One call of the network on a chunk of states, keeping what a backward pass would need."""
@@ -217,17 +220,19 @@ class _Probe:
 
     def _measure(self, stage: Stage, *, once: Callable[[], object] | None = None) -> tuple[float, int]:
         """Median seconds of a step, and bytes that the stage keeps and a step needs. `once` stands for one without gradient."""
-        steps = iter(stage)
+        seen: list[float] = []
         if self.device.type == "cuda":
             before = torch.cuda.memory_allocated(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
-            next(steps)
+            first = self._timed(lambda: next(iter(stage)))
             needed = torch.cuda.max_memory_allocated(self.device) - before
         else:
-            needed = _saved_bytes(once or (lambda: next(steps)))
-            if once is not None:
-                next(steps)
-        seen, begun = [], time.perf_counter()
+            begun = time.perf_counter()
+            needed = _saved_bytes(once or (lambda: next(iter(stage))))
+            first = 0.0 if once else time.perf_counter() - begun
+        if first > max(self.budget, 1.0):  # so slow that warming up matters little
+            return first, needed + _bytes(stage.tensors().values())
+        begun = time.perf_counter()
         while not seen or (len(seen) < _STEPS and time.perf_counter() - begun < self.budget):
             if stage.finished:  # a stage shorter than the measurement starts again
                 stage.index = 0
