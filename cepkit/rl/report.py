@@ -16,10 +16,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from cepkit.checkpoints import write_atomically
-from cepkit.rl.folders import run_folders
 from cepkit.rl.paper import PAPER_SCORES, SOURCE, paper_text
 from cepkit.rl.pooled import Pooled, pool
 from cepkit.rl.results import BEST_OF_K, CLONING, Result, read_results, scale_name, scale_of
+from cepkit.rl.seed_folders import run_folders
 
 SELECTED_HERE = "selected on these episodes"
 _NOTES = (

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from cepkit.rl.engines import ENGINES, Environment, find_environment
 from cepkit.rl.evaluate import AT_ONCE
-from cepkit.rl.folders import run_folders
 from cepkit.rl.pooled import pool
 from cepkit.rl.report import write_report
 from cepkit.rl.results import K, Result, differences, evaluate_run
 from cepkit.rl.run import load_run, read_config
+from cepkit.rl.seed_folders import run_folders
 from cepkit.rl.settings import choose_device
 from cepkit.validation import check_name, check_number
 

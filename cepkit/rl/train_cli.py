@@ -14,10 +14,10 @@ from cepkit.rl.config import PRESETS, QGPOConfig
 from cepkit.rl.datasets import is_path, load_dataset
 from cepkit.rl.ensemble import Ensemble
 from cepkit.rl.estimate import duration, estimate
-from cepkit.rl.folders import run_folders, seed_folder
 from cepkit.rl.progress import Progress
 from cepkit.rl.run import QGPORun, read_config, resume_run, start_run
 from cepkit.rl.scores import FAMILIES
+from cepkit.rl.seed_folders import run_folders, seed_folder
 from cepkit.rl.settings import (
     choose_config,
     choose_device,
