@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cepkit.rl.folders import run_folders
 from cepkit.rl.paper import PAPER_SCORES, SOURCE, paper_text
 from cepkit.rl.report import Group, Row, engine_text, read_groups, rows_of
 from cepkit.rl.results import read_results
+from cepkit.rl.seed_folders import run_folders
 
 PAPERS = ("QGPO", "BC", "SfBC", "IQL", "Diffusion-QL", "IDQL", "SRPO")
 _NOT_RUN = "The full D4RL numbers have not been run here: no data set of this table has an evaluated run."
