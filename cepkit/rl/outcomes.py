@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cepkit.rl.engines import find_environment
+from cepkit.rl.qgpo import QGPO
 from cepkit.rl.rollouts import Policy, ask
 from cepkit.validation import check_number, check_points
 
@@ -68,6 +69,23 @@ def outcomes(
             total[row] += discount**step * reward
     env.close()
     return torch.from_numpy(total.reshape(len(states), each))
+
+
+def with_shared_noise(qgpo: QGPO, each: int, *, scale: float = 0.0, seed: int = 0) -> Policy:
+    """A policy for `outcomes` that draws the same noise for all `each` rollouts of a state (common random numbers).
+
+    Without it, chance in later steps hides what the first action did. Every call draws new noise; `seed` decides it all.
+    """
+    seeds = torch.Generator().manual_seed(check_number(seed, name="seed", low=0, integer=True))
+
+    def go_on(observations: Tensor) -> Tensor:
+        drawn = int(torch.randint(2**62, (), generator=seeds))
+        rollouts = observations.unflatten(0, (-1, each)).unbind(1)
+        noises = [torch.Generator(observations.device).manual_seed(drawn) for _ in rollouts]
+        actions = [qgpo.draw(own, scale=scale, generator=noise) for own, noise in zip(rollouts, noises, strict=True)]
+        return torch.stack(actions, 1).flatten(0, 1)
+
+    return go_on
 
 
 def ranking(q: Tensor, truth: Tensor) -> Tensor:
