@@ -10,7 +10,7 @@ pytest.importorskip("mujoco", reason="needs the extra rl")
 
 from cepkit.rl.engine_check import real_transitions
 from cepkit.rl.engines import make_env
-from cepkit.rl.outcomes import outcomes, ranking
+from cepkit.rl.outcomes import outcomes, ranking, with_shared_noise
 
 NAME = "halfcheetah-small-replay"
 
@@ -79,3 +79,19 @@ def test_the_order_of_actions_is_all_that_ranking_sees():
     assert float(swapped) == pytest.approx(0.5)
     with pytest.raises(ValueError, match="tables of one shape"):
         ranking(truth, truth[:, :1])
+
+
+class Noise:
+    """Draws nothing but noise, plus the scale."""
+
+    def draw(self, states, *, scale, generator):
+        return scale + torch.randn(len(states), 6, generator=generator)
+
+
+def test_the_rollouts_of_a_state_share_their_noise_and_states_and_calls_do_not():
+    go_on, again, other = (with_shared_noise(Noise(), 3, scale=2.0, seed=seed) for seed in (0, 0, 1))
+    first, second = (go_on(torch.zeros(12, 17)).unflatten(0, (4, 3)) for _ in range(2))
+    assert torch.equal(first, first[:, :1].expand_as(first)) and first.shape == (4, 3, 6)
+    assert len(first[:, 0, 0].unique()) == 4 and not torch.equal(first, second) and first.mean() > 1
+    assert torch.equal(again(torch.zeros(12, 17)), first.flatten(0, 1))
+    assert not torch.equal(other(torch.zeros(12, 17)), first.flatten(0, 1))
