@@ -71,7 +71,7 @@ function render({ model, el }) {
     const { pen } = view, [x, y] = model.get("place"), v = [model.get("vx"), model.get("vy")], paths = model.get("paths");
     clipped(view, () => {
       pen.fillStyle = WALL;
-      for (const [a, b, w, h] of setup.walls) pen.fillRect(view.px(a), view.py(b + h), w * view.unit, h * view.unit);
+      for (const [a, b, w, h] of setup.walls) pen.fillRect(view.px(a), view.py(b + h), w * view.unit, h * view.unit + 0.6); // no seam between rows
       pen.globalAlpha = 0.35;
       pen.fillStyle = GOAL;
       pen.beginPath();
