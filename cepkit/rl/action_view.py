@@ -20,7 +20,7 @@ from cepkit.rl.truth import exact_answer
 from cepkit.validation import check_number
 
 REACH = 2.2  # noisy actions are drawn on [-REACH, REACH]^2
-_BLUR = 0.07  # of the behaviour's draws, to make a density of them
+_BLUR = 0.1  # of the behaviour's draws, to make a density of them
 _DEPTH = 8.0  # below exp(-_DEPTH) of its peak the noisy density counts as nothing
 _NOISES = 64
 

@@ -44,7 +44,7 @@ def test_q_and_density_lie_where_the_actions_lie(qgpo, state, generator):
     assert view.draws.shape == (40, 2) and torch.equal(view.support, view.draws[:6])
     torch.testing.assert_close(view.support_q, qgpo.q(state, view.support))
     torch.testing.assert_close(view.q[3, 17], qgpo.q(state, action_grid(21)[3, 17]))
-    near = [sum(math.exp(-float((a - x).square().sum()) / (2 * 0.07**2)) for a in view.draws) for x in action_grid(21)[4, :3]]
+    near = [sum(math.exp(-float((a - x).square().sum()) / (2 * 0.1**2)) for a in view.draws) for x in action_grid(21)[4, :3]]
     found = view.density[4, :3].square()
     assert float(view.density.max()) == 1 and (found / found.sum()).tolist() == pytest.approx(
         [one / sum(near) for one in near], rel=1e-3
