@@ -43,7 +43,7 @@ def verdict(cell: nbformat.NotebookNode) -> str:
 
 
 def test_the_course_is_numbered_without_gaps():
-    assert [path.name[:2] for path in NOTEBOOKS] == [f"{number:02d}" for number in range(8)]
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"{number:02d}" for number in range(9)]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

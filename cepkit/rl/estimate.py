@@ -210,6 +210,8 @@ class _Probe:
             if not count:
                 continue
             stage = CriticTraining(self.data, support, replace(config, **settings), self.seeds)
+            if not config.together and settings.get("energy_steps"):
+                next(iter(stage))  # finds the final Q once, which is counted below and is no part of a step
             each, held = self._measure(stage)
             steps, seconds, memory = steps + count, seconds + count * each, max(memory, held)
         held = self.kept + 2 * self.support_bytes + memory if self.seeds else self.kept + self.support_bytes + memory

@@ -63,6 +63,18 @@ def test_each_phase_of_the_critic_counts_for_itself(monkeypatch):
     assert by_name(estimate(tiny(warm_start_steps=0), 100, (3, 2), budget=0.2))["critic"].seconds < 10
 
 
+def test_the_final_q_is_found_once_and_not_at_every_step(monkeypatch):
+    before = CriticTraining.final_q
+
+    def slow(self):
+        time.sleep(1.2)  # longer than a step may take before it counts as slow
+        return before(self)
+
+    monkeypatch.setattr(CriticTraining, "final_q", slow)
+    config = tiny(warm_start_steps=0, critic_steps=0, energy_steps=1000)
+    assert 1.2 <= by_name(estimate(config, 100, (3, 2), budget=0.2))["critic"].seconds < 120
+
+
 def test_memory_counts_data_support_and_seeds():
     config, rows = tiny(support_actions=16, support_chunk=1000), 1_000_000
     found = by_name(estimate(config, rows, (17, 6), budget=0.0))
