@@ -143,6 +143,38 @@ class GriddedTruth:
         x, y = torch.meshgrid(*axes, indexing="xy")
         return torch.stack([x, y], -1)
 
+    def score_table(self, t: float, schedule: Schedule) -> Tensor:
+        """The score at the grid's points and 1 where it holds: (3, side, side), float32."""
+        return self._table(float(t), schedule, None).channels[1:]
+
+    def guidance_table(self, t: float, beta: float, schedule: Schedule) -> Tensor:
+        """Likewise the guidance -grad E_t."""
+        return self._table(float(t), schedule, check_beta(beta)).channels[1:]
+
+    def mean_energy_guidance_table(self, t: float, beta: float, schedule: Schedule) -> Tensor:
+        """Likewise -beta grad E[E(x_0) | x_t]."""
+        x, y, holds = self._table(float(t), schedule, _SMALL_BETA).channels[1:]
+        factor = check_beta(beta) / _SMALL_BETA
+        return torch.stack([factor * x, factor * y, holds])
+
+    def table(self, name: str, t: float, schedule: Schedule, channels: Callable[[float], Tensor]) -> Tensor:
+        """A table of one's own, made by `channels` when it is first asked for; see `look_up`."""
+        return self._kept((float(t), schedule, name), lambda: channels(float(t))).channels
+
+    def interpolate(self, tables: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Bilinear in several tables at once.
+
+        Args:
+            tables: (P, C, side, side), the last channel 1 where the others hold.
+            x: points for each, (P, N, 2).
+
+        Returns:
+            (P, N, C - 1), and where these do not count, being off the grid or not held, (P, N).
+        """
+        place = (x - self.centre.to(x)) / self.extent
+        values = grid_sample(tables.to(x), place[:, None], align_corners=True, padding_mode="border")[:, :, 0].transpose(1, 2)
+        return values[..., :-1], (place.abs() > 1).any(-1) | (values[..., -1] < 0.999)
+
     def density(self, t: float, schedule: Schedule) -> Tensor:
         """log q_t and its gradient at the grid's points and 1 where they hold, zero elsewhere: (4, side, side), float64."""
         return self._density(float(t), schedule, None)

@@ -19,6 +19,7 @@ from cepkit.denoisers import Denoiser, ExactDenoiser, FunctionDenoiser, predict
 from cepkit.gridded import GriddedTruth
 from cepkit.guidance import ExactGuidance, Guided
 from cepkit.lab.estimators import Estimators, Failure, Field, Guard
+from cepkit.lab.tabulated import LookedUp, has_table
 from cepkit.metrics import ErrorProbe, kernel_bandwidths, mmd2, mode_masses, relative_error, total_variation
 from cepkit.sampling import METHODS, initial_noise, time_grid, walk
 from cepkit.schedules import Schedule, VPLinear
@@ -176,7 +177,7 @@ class Simulation:
         columns = []
         for group in groups:
             states = []
-            for step in self._walk(group, noise.expand(len(group), -1, -1), times, settings):
+            for step in self._walk(group, noise.expand(len(group), -1, -1), times, settings, coarse):
                 states.append(step.x)
                 yield
             columns.append(torch.stack(states, 1))
@@ -190,16 +191,29 @@ class Simulation:
             return placed
         return torch.stack([step.x for step in self._walk(guards, placed, times, settings)], 1)[:, :, 0]
 
-    def _walk(self, guards: list[Guard], x: Tensor, times: Tensor, settings: Settings):
+    def _walk(self, guards: list[Guard], x: Tensor, times: Tensor, settings: Settings, coarse: bool = False):
+        """The sampler's steps from x (P, N, 2), one panel for each guard."""
+        exact = isinstance(self.denoiser, ExactDenoiser) and self.denoiser.truth is self.gridded
+        quick = [k for k, guard in enumerate(guards) if exact and has_table(guard.field)]
+        others = [k for k in range(len(guards)) if k not in quick]
+        truth = self._coarse if coarse else self.gridded
+        looked_up = LookedUp(truth, self.schedule, [guards[k].field for k in quick], settings.scale)
+
         def guidance(x_t: Tensor, t: Tensor | float) -> Tensor:
-            return torch.stack([guard(rows, t) for guard, rows in zip(guards, x_t, strict=True)])
+            return torch.stack([guards[k](rows, t) for k, rows in zip(others, x_t, strict=True)])
 
         guided = Guided(self.denoiser, guidance, settings.scale)
-        # a particle thrown far out is drawn nowhere instead of overflowing
-        bounded = FunctionDenoiser(
-            lambda x_t, t: guided(x_t.clamp(-_BEYOND, _BEYOND), t), guided.schedule, guided.parametrisation
-        )
-        return walk(bounded, x, times, method=settings.method, generator=_seeded(settings.seed))
+
+        def predicted(x_t: Tensor, t: Tensor | float) -> Tensor:
+            x_t = x_t.clamp(-_BEYOND, _BEYOND)  # a particle thrown far out is drawn nowhere instead of overflowing
+            if not quick or not others:
+                return guided(x_t, t) if others else looked_up(x_t, t)
+            value = torch.empty_like(x_t)
+            value[quick], value[others] = looked_up(x_t[quick], t), guided(x_t[others], t)
+            return value
+
+        denoiser = FunctionDenoiser(predicted, guided.schedule, guided.parametrisation)
+        return walk(denoiser, x, times, method=settings.method, generator=_seeded(settings.seed))
 
     # -- maps ----------------------------------------------------------------------------------------------------
 

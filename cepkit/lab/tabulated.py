@@ -8,7 +8,7 @@ than the spacing DPS has ridges that no grid resolves: single particles then end
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,11 +18,14 @@ from torch.nn.functional import max_pool2d
 from cepkit.denoisers import ExactDenoiser, predict
 from cepkit.exact import Mixture
 from cepkit.gridded import GriddedTruth
-from cepkit.guidance import DPSGuidance, ExactGuidance, Guidance, MeanEnergyGuidance, ScaledGuidance, SumGuidance
+from cepkit.guidance import DPSGuidance, ExactGuidance, Guidance, MeanEnergyGuidance, ScaledGuidance, SumGuidance, ZeroGuidance
 from cepkit.process import eps_from_score, x0_from_eps
 from cepkit.schedules import Schedule
 
 Field = Callable[[Tensor, Tensor | float], Tensor]
+
+
+_NOTHING = torch.tensor([0.0, 0.0, 1.0])[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,13 @@ class TabulatedDPS(Guidance):
         if self.truth.flat:  # piecewise constant: the gradient is zero on either side of every jump
             return torch.zeros_like(x_t)
         return self.beta * self.truth.look_up("DPS", x_t, t, self.schedule, self._channels, self._apart)
+
+    def table(self, t: float) -> Tensor:
+        """The field at the grid's points and 1 where it holds, (3, side, side)."""
+        if self.truth.flat:
+            return _NOTHING.expand(-1, self.truth.side, self.truth.side)
+        x, y, holds = self.truth.table("DPS", t, self.schedule, self._channels)
+        return torch.stack([self.beta * x, self.beta * y, holds])
 
     def _channels(self, t: float) -> Tensor:
         """The field for beta = 1 at the grid's points, (3, side, side): x, y, and 1 where they hold."""
@@ -84,3 +94,51 @@ def tabulated(field: Field, truth: GriddedTruth) -> Field:
         if field.denoiser.truth in own and getattr(owner, "truth", owner) in own:
             return TabulatedDPS(truth, field.beta, field.denoiser.schedule)
     return field
+
+
+def has_table(field: Field | None) -> bool:
+    """Whether `LookedUp` can take this field."""
+    if isinstance(field, ScaledGuidance):
+        return has_table(field.guidance)
+    if isinstance(field, ExactGuidance | MeanEnergyGuidance):
+        return isinstance(field.truth, GriddedTruth)
+    return isinstance(field, ZeroGuidance | TabulatedDPS)
+
+
+class LookedUp:
+    """score + scale * guidance of several panels at once: looking up is linear, so one table for each panel holds the sum.
+
+    Args:
+        truth: whose score, and on whose grid every field has a table.
+        fields: one for each panel, such that `has_table`.
+    """
+
+    def __init__(self, truth: GriddedTruth, schedule: Schedule, fields: Sequence[Field], scale: float) -> None:
+        self._truth, self._schedule, self._fields, self._scale = truth, schedule, fields, scale
+        self._sum = torch.empty(len(fields), 3, truth.side, truth.side)
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        """At x_t (P, N, 2)."""
+        score = self._truth.score_table(float(t), self._schedule)
+        for panel, field in enumerate(self._fields):
+            guidance = self._table(field, float(t))
+            torch.add(score[:2], guidance[:2], alpha=self._scale, out=self._sum[panel, :2])
+            torch.mul(score[2], guidance[2], out=self._sum[panel, 2])
+        values, missing = self._truth.interpolate(self._sum, x_t)
+        for panel in missing.any(-1).nonzero().flatten().tolist():
+            x = x_t[panel, missing[panel]]
+            score = self._truth.score(x, t, self._schedule)
+            values[panel, missing[panel]] = score + self._scale * self._fields[panel](x, t)
+        return values
+
+    def _table(self, field: Field, t: float) -> Tensor:
+        if isinstance(field, ScaledGuidance):
+            x, y, holds = self._table(field.guidance, t)
+            return torch.stack([field.factor * x, field.factor * y, holds])
+        if isinstance(field, ExactGuidance):
+            return self._truth.guidance_table(t, field.beta, self._schedule)
+        if isinstance(field, MeanEnergyGuidance):
+            return self._truth.mean_energy_guidance_table(t, field.beta, self._schedule)
+        if isinstance(field, TabulatedDPS):
+            return field.table(t)
+        return _NOTHING.expand(-1, self._truth.side, self._truth.side)

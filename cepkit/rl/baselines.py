@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, relu
 
 from cepkit.rl.config import QGPOConfig
-from cepkit.rl.networks import Linear, Members, build
+from cepkit.rl.layers import Linear, Members
+from cepkit.rl.networks import build
 from cepkit.rl.prepared import Prepared
 from cepkit.rl.qgpo import QGPO
 from cepkit.rl.stage import Seeds, Stage

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 
 from cepkit.losses import LABELS
 from cepkit.process import PARAMETRISATIONS
-from cepkit.rl.networks import TIME_FEATURES
+from cepkit.rl.layers import TIME_FEATURES
 from cepkit.rl.scores import FAMILIES
 from cepkit.sampling import METHODS
 from cepkit.schedules import Schedule, VPLinear
@@ -133,7 +133,7 @@ class QGPOConfig:
     labels: str = "normalized"
     pooled: bool = True
     cloning_steps: int = 2000
-    scales: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
+    scales: tuple[float, ...] = (0.0, 1.0, 2.0, 4.0)
     act_steps: int = 10
     mixed_precision: bool = False
     compile: bool = False

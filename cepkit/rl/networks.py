@@ -14,97 +14,17 @@ A first layer that joins a state with K actions multiplies the state once, not K
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, linear, relu, silu
+from torch.nn.functional import relu, silu
 
-from cepkit.networks import LevelFeatures
+from cepkit.rl.layers import Linear, Members, Norm, TimeFeatures, aligned, shaped
 from cepkit.schedules import Schedule
-from cepkit.validation import check_name
 
-TIME_FEATURES = ("log_snr", "fourier")
 _STATE_FEATURES = 32
 _TIME_FEATURES = 32
-_FOURIER_SCALE = 30.0
-
-Members = tuple[int, ...]
-
-
-class Linear(nn.Module):
-    """One affine map, or one for each member: (*members, ..., inputs) -> (*members, ..., outputs)."""
-
-    def __init__(self, inputs: int, outputs: int, members: Members = (), *, bias: bool = True, fan_in: int | None = None) -> None:
-        super().__init__()
-        bound = 1 / math.sqrt(fan_in or inputs)
-        self.members = members
-        self.weight = nn.Parameter(torch.empty(*members, outputs, inputs).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(*members, outputs).uniform_(-bound, bound)) if bias else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.members:
-            return linear(x, self.weight, self.bias)
-        outputs, inputs = self.weight.shape[-2:]
-        rows = x.reshape(math.prod(self.members), -1, inputs)
-        weight = self.weight.reshape(-1, outputs, inputs).transpose(1, 2)
-        if self.bias is None:
-            value = torch.bmm(rows, weight)
-        else:
-            value = torch.baddbmm(self.bias.reshape(-1, 1, outputs), rows, weight)
-        return value.reshape(*x.shape[:-1], outputs)
-
-
-class Norm(nn.Module):
-    """Layer normalisation (Ba et al. 2016), or one for each member."""
-
-    def __init__(self, width: int, members: Members = ()) -> None:
-        super().__init__()
-        self.members = members
-        self.weight = nn.Parameter(torch.ones(*members, width))
-        self.bias = nn.Parameter(torch.zeros(*members, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        shape = self.members + (1,) * (x.ndim - len(self.members) - 1) + x.shape[-1:]
-        return torch.addcmul(self.bias.reshape(shape), layer_norm(x, x.shape[-1:]), self.weight.reshape(shape))
-
-
-class _TimeFeatures(nn.Module):
-    """Times (...) to features (..., size) by log_snr, or as the paper's code does by random Fourier features of scale 30.
-
-    That scale makes the features of neighbouring times unrelated; it is here to run the paper's own settings.
-    """
-
-    def __init__(self, schedule: Schedule, kind: str, members: Members) -> None:
-        super().__init__()
-        self.schedule, self.members = schedule, members
-        self.levels: LevelFeatures | None = None
-        if check_name(kind, TIME_FEATURES, name="time_features") == "log_snr":
-            self.levels, self.size = LevelFeatures(), LevelFeatures.size
-        else:
-            self.size = _TIME_FEATURES
-            self.register_buffer("frequency", torch.randn(*members, _TIME_FEATURES // 2) * _FOURIER_SCALE)
-
-    def forward(self, t: Tensor) -> Tensor:
-        if self.levels is not None:
-            return self.levels(self.schedule.alpha(t), self.schedule.sigma(t))
-        shape = self.members + (1,) * (t.ndim - len(self.members)) + self.frequency.shape[-1:]
-        phase = 2 * math.pi * t[..., None] * self.frequency.reshape(shape)
-        return torch.cat([phase.sin(), phase.cos()], -1)
-
-
-def _shaped(t: Tensor | float, like: Tensor, members: Members) -> Tensor:
-    """Times as (*members, B, 1...): one for each leading index of `like`, or of all, ready to go with features."""
-    t = torch.as_tensor(t, dtype=like.dtype, device=like.device)
-    if t.ndim <= len(members):
-        t = t.expand(members)
-    return t.reshape(t.shape + (1,) * (like.ndim - 1 - t.ndim))
-
-
-def _aligned(x: Tensor, like: Tensor, members: Members) -> Tensor:
-    """`x` with as many axes as `like`, the missing ones put in front of the batch, as broadcasting does without members."""
-    return x.reshape(x.shape[: len(members)] + (1,) * (like.ndim - x.ndim) + x.shape[len(members) :])
 
 
 class _Block(nn.Module):
@@ -145,7 +65,7 @@ class BehaviourNet(nn.Module):
     ) -> None:
         super().__init__()
         self.members = members
-        self.times = _TimeFeatures(schedule, time_features, members)
+        self.times = TimeFeatures(schedule, time_features, members)
         self.time_layer = Linear(self.times.size, _TIME_FEATURES, members)
         self.state_layer = Linear(state_dim, _STATE_FEATURES, members)
         self.join = Linear(_STATE_FEATURES + _TIME_FEATURES, embedding, members)
@@ -160,7 +80,7 @@ class BehaviourNet(nn.Module):
 
     def forward(self, a_t: Tensor, t: Tensor | float, states: Tensor) -> Tensor:
         """The prediction at a_t, for one t for all, or one per leading index of the batch."""
-        return self.trunk(a_t, self.times(_shaped(t, a_t, self.members)), _aligned(states, a_t, self.members))
+        return self.trunk(a_t, self.times(shaped(t, a_t, self.members)), aligned(states, a_t, self.members))
 
     def _trunk(self, a_t: Tensor, times: Tensor, states: Tensor) -> Tensor:
         at_state = silu(self.state_layer(states))
@@ -182,14 +102,23 @@ class _JointMLP(nn.Module):
     """(common (*members, ..., C), own (*members, ..., D)) -> (*members, ...): they broadcast, and meet after the first layer."""
 
     def __init__(
-        self, common: int, own: int, members: Members, *, width: int, layers: int, activation: Callable, norm: bool = False
+        self,
+        common: int,
+        own: int,
+        members: Members,
+        *,
+        width: int,
+        layers: int,
+        activation: Callable,
+        norm: bool = False,
+        level: bool = True,
     ) -> None:
         super().__init__()
         self.common = Linear(common, width, members, fan_in=common + own)
         self.own = Linear(own, width, members, bias=False, fan_in=common + own)
         self.hidden = nn.ModuleList(Linear(width, width, members) for _ in range(layers - 1))
         self.norms = nn.ModuleList(Norm(width, members) for _ in range(layers if norm else 0))
-        self.last = Linear(width, 1, members)
+        self.last = Linear(width, 1, members, bias=level)
         self.activation = activation
 
     def forward(self, common: Tensor, own: Tensor) -> Tensor:
@@ -207,7 +136,16 @@ class _ModulatedMLP(nn.Module):
     """
 
     def __init__(
-        self, common: int, own: int, members: Members, *, width: int, layers: int, activation: Callable, norm: bool = False
+        self,
+        common: int,
+        own: int,
+        members: Members,
+        *,
+        width: int,
+        layers: int,
+        activation: Callable,
+        norm: bool = False,
+        level: bool = True,
     ) -> None:
         super().__init__()
         embedding = 2 * width
@@ -215,8 +153,8 @@ class _ModulatedMLP(nn.Module):
         self.films = nn.ModuleList(Linear(embedding, 2 * width, members) for _ in range(layers))
         self.layers = nn.ModuleList(Linear(width if i else own, width, members, bias=False) for i in range(layers))
         self.norms = nn.ModuleList(Norm(embedding, members) for _ in range(2 if norm else 0))
-        self.level = Linear(embedding, 1, members)
-        self.last = Linear(width, 1, members)
+        self.level = Linear(embedding, 1, members) if level else None
+        self.last = Linear(width, 1, members, bias=level)
         self.activation = activation
 
     def forward(self, common: Tensor, own: Tensor) -> Tensor:
@@ -228,7 +166,8 @@ class _ModulatedMLP(nn.Module):
         for layer, film in zip(self.layers, self.films, strict=True):
             scale, shift = film(embedded).chunk(2, -1)
             h = self.activation(torch.addcmul(shift, layer(h), 1 + scale))
-        return (self.last(h) + self.level(embedded)).squeeze(-1)
+        value = self.last(h)
+        return (value if self.level is None else value + self.level(embedded)).squeeze(-1)
 
 
 _BODIES = {False: _JointMLP, True: _ModulatedMLP}
@@ -270,7 +209,7 @@ class Critics(nn.Module):
 
     def forward(self, states: Tensor, actions: Tensor) -> Tensor:
         axis = len(self.members)
-        states, actions = _aligned(states, actions, self.members), _aligned(actions, states, self.members)
+        states, actions = aligned(states, actions, self.members), aligned(actions, states, self.members)
         inputs = (x.unsqueeze(axis).expand(*x.shape[:axis], self.critics, *x.shape[axis:]) for x in (states, actions))
         value = self.trunk(*inputs)
         shape = self.members + (1,) * (value.ndim - axis)
@@ -298,16 +237,17 @@ class EnergyNet(nn.Module):
     ) -> None:
         super().__init__()
         self.members = members
-        self.times = _TimeFeatures(schedule, time_features, members)
+        self.times = TimeFeatures(schedule, time_features, members)
         self.time_layer = Linear(self.times.size, _TIME_FEATURES, members)
-        self.net = _BODIES[modulated](
-            state_dim + _TIME_FEATURES, action_dim, members, width=width, layers=layers, activation=silu
-        )
+        common = state_dim + _TIME_FEATURES
+        # contrasts of one state and t cannot tell a constant, whose weights would follow rounding errors alone
+        body = _BODIES[modulated]
+        self.net = body(common, action_dim, members, width=width, layers=layers, activation=silu, level=False)
         self.trunk: Callable[[Tensor, Tensor, Tensor], Tensor] = self._trunk
 
     def forward(self, a_t: Tensor, t: Tensor | float, states: Tensor) -> Tensor:
         """f at a_t, for one t for all, or one per leading index of the batch."""
-        return self.trunk(a_t, self.times(_shaped(t, a_t, self.members)), _aligned(states, a_t, self.members))
+        return self.trunk(a_t, self.times(shaped(t, a_t, self.members)), aligned(states, a_t, self.members))
 
     def _trunk(self, a_t: Tensor, times: Tensor, states: Tensor) -> Tensor:
         at_time = self.time_layer(times)

@@ -13,19 +13,18 @@ on CPU, with the same weights to the bit (with the same number of threads).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cepkit import __version__
-from cepkit.checkpoints import check_same_tensors, fill, load_tensors, save_tensors, write_atomically
-from cepkit.rl.baselines import CloningTraining, cloning_network
-from cepkit.rl.behaviour import BehaviourTraining, behaviour_network
+from cepkit.checkpoints import check_same_tensors, load_tensors, save_tensors
+from cepkit.rl.baselines import CloningTraining
+from cepkit.rl.behaviour import BehaviourTraining
 from cepkit.rl.config import QGPOConfig
-from cepkit.rl.critic import CriticTraining, critic_networks
+from cepkit.rl.critic import CriticTraining
+from cepkit.rl.folder import CONFIG, load_part, load_run, log_folder, read_config, write_config
 from cepkit.rl.prepared import Prepared, prepare
 from cepkit.rl.qgpo import QGPO
 from cepkit.rl.stage import Stage, StageStep
@@ -35,7 +34,6 @@ from cepkit.training.log import EventLog
 from cepkit.validation import check_number
 
 STAGES = ("behaviour", "support", "critic", "cloning")
-_CONFIG = "config.json"
 _LOG_EVERY = 25
 
 
@@ -185,34 +183,6 @@ def result_of(stage: Stage) -> dict[str, Tensor]:
     return weights | ({"q_std": stage.q_std} if isinstance(stage, CriticTraining) else {})
 
 
-def log_folder(folder: Path, stage: str) -> Path:
-    """Where the losses of a stage go, made."""
-    path = folder / "log" / stage
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(error.errno, f"could not make the folder {path} ({error.strerror})") from error
-    return path
-
-
-def load_part(
-    path: Path, name: str, sizes: tuple[int, int], config: QGPOConfig, device: torch.device | str
-) -> dict[str, torch.nn.Module]:
-    """The frozen networks of a finished stage, by part."""
-    tensors, _ = load_tensors(path)
-    if name == "behaviour":
-        parts = {"behaviour": behaviour_network(*sizes, config, config.seed)}
-    elif name == "critic":
-        parts = dict(zip(("critic", "energy"), critic_networks(*sizes, config, config.seed), strict=True))
-    else:
-        parts = {"cloning": cloning_network(*sizes, config, config.seed)}
-    for part, network in parts.items():
-        mine = {key.removeprefix(f"{part}."): value for key, value in tensors.items() if key.startswith(f"{part}.")}
-        fill(network, mine, path)
-        network.to(device).eval().requires_grad_(False)
-    return parts
-
-
 def start_run(folder: str | Path, config: QGPOConfig, transitions: Transitions, *, save_every: int = 1000) -> QGPORun:
     """A new run in a folder, which is made; nothing is trained yet.
 
@@ -225,7 +195,7 @@ def start_run(folder: str | Path, config: QGPOConfig, transitions: Transitions, 
         OSError: the folder cannot be written.
     """
     folder = Path(folder)
-    if (folder / _CONFIG).exists():
+    if (folder / CONFIG).exists():
         raise ValueError(f"{folder}: holds a run already; resume it, or choose another folder")
     run = QGPORun(folder, config, transitions, save_every)
     try:
@@ -234,19 +204,6 @@ def start_run(folder: str | Path, config: QGPOConfig, transitions: Transitions, 
         raise OSError(error.errno, f"could not make the folder {folder} ({error.strerror})") from error
     write_config(folder, config, transitions, run.fingerprint, run.save_every)
     return run
-
-
-def write_config(folder: Path, config: QGPOConfig, transitions: Transitions, fingerprint: str, save_every: int) -> None:
-    """Write down what a run is."""
-    written = {
-        "cepkit": __version__,
-        "data": {"name": transitions.name, "sha256": fingerprint, "transitions": len(transitions)},
-        "state_dim": transitions.observations.shape[1],
-        "action_dim": transitions.actions.shape[1],
-        "save_every": save_every,
-        "qgpo": config.to_dict(),
-    }
-    write_atomically(folder / _CONFIG, (json.dumps(written, indent=2) + "\n").encode())
 
 
 def resume_run(folder: str | Path, transitions: Transitions, config: QGPOConfig | None = None) -> QGPORun:
@@ -273,55 +230,3 @@ def resume_run(folder: str | Path, transitions: Transitions, config: QGPOConfig 
             f"(SHA-256 {written['data']['sha256'][:12]}...), got others"
         )
     return run
-
-
-def read_config(folder: Path) -> dict:
-    """What `start_run` wrote down.
-
-    Raises:
-        ValueError: no run there, or a file that does not read.
-    """
-    path = folder / _CONFIG
-    if not path.is_file():
-        raise ValueError(f"{folder}: expected a run folder with {_CONFIG}, found none")
-    try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: expected JSON, but it does not read ({error})") from error
-    wanted = {"data", "state_dim", "action_dim", "save_every", "qgpo"}
-    missing = wanted - (written.keys() if isinstance(written, dict) else set())
-    if missing:
-        raise ValueError(f"{path}: expected the settings of a run, but {', '.join(sorted(missing))} is missing")
-    return written
-
-
-def load_run(folder: str | Path, *, device: torch.device | str = "cpu") -> QGPO:
-    """What a finished run has learned, with frozen weights.
-
-    Raises:
-        ValueError: no run there, a stage that is not finished, or files that do not read or belong to another architecture.
-    """
-    folder = Path(folder)
-    written = read_config(folder)
-    config = QGPOConfig.from_dict(written["qgpo"])
-    sizes = (written["state_dim"], written["action_dim"])
-    parts: dict[str, torch.nn.Module] = {}
-    for name in ("behaviour", "critic", "cloning"):
-        path = folder / f"{name}.safetensors"
-        if name == "cloning" and not path.exists():
-            continue
-        if not path.exists():
-            raise ValueError(f"{folder}: expected a finished run, but its {name} stage is not; resume it")
-        parts |= load_part(path, name, sizes, config, device)
-    scale = load_tensors(folder / "behaviour.safetensors")[0]
-    q_std = load_tensors(folder / "critic.safetensors")[0]["q_std"].to(device)
-    return QGPO(
-        parts["behaviour"],
-        parts["critic"],
-        parts["energy"],
-        config,
-        scale["mean"].to(device),
-        scale["std"].to(device),
-        q_std,
-        parts.get("cloning"),
-    )

@@ -46,4 +46,4 @@ class Streams:
     def set_state(self, state: Tensor) -> None:
         """Take up what `get_state` gave."""
         for generator, own in zip(self._generators, state if self.lead else [state], strict=True):
-            generator.set_state(own)
+            generator.set_state(own.clone())  # a view into the stack would not do

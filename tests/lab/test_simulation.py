@@ -11,6 +11,7 @@ from cepkit.guidance import ExactGuidance, Guided, MeanEnergyGuidance
 from cepkit.lab import Settings, Simulation
 from cepkit.metrics import guidance_error, relative_error
 from cepkit.sampling import initial_noise, sampling_steps
+from cepkit.schedules import VPLinear
 from cepkit.toys import from_points, make_toy
 
 TOY = make_toy("8gaussians")
@@ -153,3 +154,15 @@ def test_settings_out_of_range_are_named(settings, message):
 def test_a_toy_of_other_dimension_is_refused():
     with pytest.raises(ValueError, match="^toy: expected a two-dimensional toy"):
         Simulation(from_points(torch.zeros(3, 3), torch.zeros(3)), ("exact",))
+
+
+def test_panels_with_and_without_tables_walk_side_by_side():
+    """A callable that is the exact guidance in disguise ends where the looked-up one does, and beside it nothing changes."""
+    toy = make_toy("8gaussians")
+    exact = ExactGuidance(toy.truth, 3.0, VPLinear())
+    both = Simulation(toy, {"exact": None, "disguised": lambda x, t: exact(x, t), "no guidance": None})
+    alone = Simulation(toy, ("exact", "no guidance"))
+    settings = Settings(particles=100, steps=10)
+    (mixed, pure) = (finish(simulation.paths(settings)).x for simulation in (both, alone))
+    torch.testing.assert_close(mixed[[0, 2]], pure)
+    assert float((mixed[0, -1] - mixed[1, -1]).norm(dim=-1).median()) < 5e-3

@@ -7,8 +7,8 @@ from checks import seeded
 
 from cepkit.denoisers import ExactDenoiser
 from cepkit.gridded import GriddedTruth
-from cepkit.guidance import DPSGuidance, ExactGuidance, LGDGuidance, MeanEnergyGuidance
-from cepkit.lab.tabulated import TabulatedDPS, tabulated
+from cepkit.guidance import DPSGuidance, ExactGuidance, LGDGuidance, MeanEnergyGuidance, ZeroGuidance
+from cepkit.lab.tabulated import LookedUp, TabulatedDPS, has_table, tabulated
 from cepkit.toys import from_points, make_toy
 
 BETA = 3.0
@@ -68,3 +68,27 @@ def test_the_truths_own_guidances_are_recognised_and_no_others(schedule):
     for field in (ExactGuidance(other.truth, BETA, schedule), dps(other, schedule), mine, torch.zeros_like,
                   LGDGuidance(ExactDenoiser(toy.truth, schedule), toy.energy, BETA)):  # fmt: skip
         assert tabulated(field, truth) is field
+
+
+def test_several_panels_at_once_are_score_plus_scaled_guidance_of_each(schedule):
+    toy = make_toy("8gaussians")
+    truth = GriddedTruth(toy.truth, extent=5.0, side=65)
+    exact = ExactGuidance(truth, BETA, schedule)
+    fields = [exact, 0.5 * exact, MeanEnergyGuidance(truth, BETA, schedule), TabulatedDPS(truth, BETA, schedule), ZeroGuidance()]
+    assert all(map(has_table, fields))
+    x = 2.5 * torch.randn(len(fields), 40, 2, generator=seeded())
+    x[:, 0] = torch.tensor([30.0, -3.0])  # off the grid
+    for t in (0.05, 0.4):
+        wanted = torch.stack(
+            [truth.score(rows, t, schedule) + 1.7 * field(rows, t) for field, rows in zip(fields, x, strict=True)]
+        )
+        torch.testing.assert_close(LookedUp(truth, schedule, fields, 1.7)(x, t), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_what_has_no_table_says_so(schedule):
+    toy = make_toy("moons")
+    truth = GriddedTruth(toy.truth)
+    for field in (None, torch.zeros_like, dps(toy, schedule), ExactGuidance(toy.truth, BETA, schedule),
+                  -1.0 * ExactGuidance(toy.truth, BETA, schedule)):  # fmt: skip
+        assert not has_table(field)
+    assert has_table(tabulated(-1.0 * ExactGuidance(toy.truth, BETA, schedule), truth))

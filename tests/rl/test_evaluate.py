@@ -84,6 +84,18 @@ def test_a_maze_reports_success_and_no_score():
     assert not away.success.any() and away.returns.sum() == 0 and away.success_rate == 0.0
 
 
+def test_success_is_having_been_there_even_if_one_leaves():
+    calls = []
+
+    def visit(observations):
+        calls.append(observations)
+        return reference_policy(observations) if len(calls) < 200 else torch.ones(len(observations), 2)
+
+    got = evaluate(visit, maze.NAME, episodes=4, seed=3)
+    left = (calls[-1][:, :2] - torch.tensor(maze.GOAL)).norm(dim=1) > maze.GOAL_RADIUS
+    assert left.all() and got.success.all() and (got.returns < 200).all()
+
+
 def test_locomotion_has_no_success_and_runs_on_d4rl_s_engine():
     got = evaluate(still, "hopper-medium-v2", episodes=1)
     assert got.success is None and got.success_rate is None and got.environment.engine == "d4rl-v2" and got.environment.is_d4rls

@@ -31,7 +31,7 @@ def test_rows_are_the_states_and_their_successors_once_each():
 def test_actions_are_within_bounds_and_differ_between_states_and_draws():
     actions = finish(sampling()).actions
     assert actions.shape == SHAPE and float(actions.abs().max()) <= 1
-    assert float(actions.std(1).min()) > 0 and float(actions[:, 0].std(0).min()) > 0
+    assert float(actions.std(1).mean()) > 0.1 and float(actions[:, 0].std(0).min()) > 0.1
 
 
 def test_a_resumed_sampling_ends_with_the_same_actions():
