@@ -70,10 +70,10 @@ def side_by_side(qgpo: QGPO, scales: Sequence[float], seed: int, episodes: int) 
     return {scale: returns[index :: len(scales)] for index, scale in enumerate(scales)}
 
 
-def best_of_16(qgpo: QGPO) -> Callable:
-    """The best of 16 draws by Q."""
+def best_of_8(qgpo: QGPO) -> Callable:
+    """The best of 8 draws by Q."""
     generator = torch.Generator().manual_seed(ACTING_SEED)
-    return lambda states: best_of_k(qgpo, states, 16, generator)
+    return lambda states: best_of_k(qgpo, states, 8, generator)
 
 
 def summary(returns: Sequence[Sequence[float]]) -> dict[str, object]:
@@ -116,7 +116,7 @@ def main() -> None:
     choice = {scale: [one[scale] for one in tried] for scale in scales}
     best = max(scales, key=lambda scale: sum(map(sum, choice[scale])))
     print({scale: round(sum(map(sum, rows)) / 3 / CHOICE_EPISODES) for scale, rows in choice.items()}, flush=True)
-    policies = {"s = 0": lambda q: guided(q, 0.0), f"s = {best:g}": lambda q: guided(q, best), "best of 16": best_of_16}
+    policies = {"s = 0": lambda q: guided(q, 0.0), f"s = {best:g}": lambda q: guided(q, best), "best of 8": best_of_8}
     if config.cloning_steps:
         policies["deterministic clone"] = lambda q: lambda states: clone_policy(q, states)
     found = {}
