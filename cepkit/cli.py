@@ -1,17 +1,14 @@
-"""The command line: `cepkit doctor`, `cepkit demo`, `cepkit app`, `cepkit toy ...` and `cepkit data ...`."""
+"""The command line: `cepkit doctor`, `demo`, `app` and `toy ...`; for offline RL `data ...`, `train`, `eval` and `report`."""
 
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from cepkit import __version__
-
-_STOPPED = 130  # what a shell reports after Ctrl-C
+from cepkit.interrupts import STOPPED, interrupts
 
 
 def _parser(command: str | None) -> argparse.ArgumentParser:
@@ -41,7 +38,23 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
         from cepkit.rl.data_cli import add_data_commands
 
         add_data_commands(data)
+    _rl_parsers(commands, command)
     return parser
+
+
+def _rl_parsers(commands: argparse._SubParsersAction, command: str | None) -> None:
+    train = commands.add_parser("train", help="train QGPO on a data set for offline reinforcement learning, into a folder")
+    evaluate = commands.add_parser("eval", help="what trained runs earn at several guidance scales, beside the baselines")
+    report = commands.add_parser("report", help="a table and a figure of what has been evaluated")
+    if command == "train":  # each only when asked for, since they import torch
+        from cepkit.rl.train_cli import add_train_arguments
+
+        add_train_arguments(train)
+    elif command in ("eval", "report"):
+        from cepkit.rl.results_cli import add_eval_arguments, add_report_arguments
+
+        add_eval_arguments(evaluate)
+        add_report_arguments(report)
 
 
 def _toy_parser(commands: argparse._SubParsersAction) -> None:
@@ -118,40 +131,24 @@ def _train(arguments: argparse.Namespace) -> int:
     return _follow(run, arguments.out)
 
 
-@contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Ctrl-C waits for the end of the step, so that what is saved is a whole one; a second Ctrl-C does not wait."""
-    seen: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        seen.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield seen
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _follow(run, folder: Path) -> int:
     """Train, with a line at each save."""
     import time
 
     training, start, first = run.training, time.perf_counter(), run.training.index
-    with _interrupts() as interrupts:
+    with interrupts() as seen:
         for step in run:
             if step.index % run.save_every == 0 or run.finished:
                 left = (time.perf_counter() - start) / (step.index - first) * (training.config.steps - step.index)
                 losses = {"denoising": step.denoiser_loss, training.config.objective: step.energy_loss}
                 shown = "  ".join(f"{name} {float(loss):.4f}" for name, loss in losses.items() if loss is not None)
                 print(f"step {step.index} of {training.config.steps}  loss: {shown}  {left:.0f} s left", flush=True)
-            if interrupts:
+            if seen:
                 break
-    if interrupts and not run.finished:
+    if seen and not run.finished:
         run.save()
         print(f"Stopped at step {training.index}; go on with: cepkit toy train --resume --out {folder}", file=sys.stderr)
-        return _STOPPED
+        return STOPPED
     print(f"Done in {time.perf_counter() - start:.0f} s. See it with: cepkit toy show {folder}")
     return 0
 
@@ -169,7 +166,7 @@ def _show(arguments: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (2 for a user's mistake)."""
     given = list(sys.argv[1:] if argv is None else argv)
-    arguments = _parser(given[0] if given else None).parse_args(given)
+    arguments = _parser(given[0] if given else None).parse_args(given, argparse.Namespace(command_line=["cepkit", *given]))
     try:
         return arguments.run(arguments)
     except (ValueError, OSError) as error:
@@ -177,4 +174,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("cepkit: stopped", file=sys.stderr)
-        return _STOPPED
+        return STOPPED

@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 
 _BASE = ("torch", "numpy", "scipy", "matplotlib", "safetensors", "tensorboardX")
+_RL = ("mujoco", "gymnasium", "gymnasium-robotics", "h5py", "minari")
 _NOTEBOOKS = ("jupyterlab", "ipywidgets", "anywidget", "seaborn")
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -54,7 +55,7 @@ def examine() -> list[Finding]:
     findings += [_package(name, "pip install -c constraints.txt -e .", required=True, load=True) for name in _BASE]
     findings.append(_device())
     findings += [_package(name, "pip install -c constraints.txt -e '.[course]'") for name in _NOTEBOOKS]
-    findings.append(_package("mujoco", "pip install -c constraints.txt -e '.[rl]'"))
+    findings += [_package(name, "pip install -c constraints.txt -e '.[rl]'") for name in _RL]
     findings.append(_package("gym", "make d4rl"))
     findings.append(_package("d4rl", "make d4rl"))
     browser = find_browser()

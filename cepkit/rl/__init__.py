@@ -4,7 +4,7 @@ from cepkit.rl.config import PRESETS, QGPOConfig
 from cepkit.rl.datasets import load_dataset
 from cepkit.rl.engine_check import engine_differences
 from cepkit.rl.engines import ENGINES, make_env
-from cepkit.rl.evaluate import Evaluation, evaluate
+from cepkit.rl.evaluate import Evaluation, bootstrap_interval, evaluate
 from cepkit.rl.qgpo import QGPO
 from cepkit.rl.rewards import training_rewards
 from cepkit.rl.rollouts import rollout
@@ -20,6 +20,7 @@ __all__ = [
     "Evaluation",
     "QGPOConfig",
     "Transitions",
+    "bootstrap_interval",
     "engine_differences",
     "evaluate",
     "family_of",

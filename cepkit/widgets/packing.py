@@ -34,7 +34,7 @@ def pack_paths(paths: Paths, settings: Settings, toy: Toy, stage: str, *, every:
         "times": [paths.times[k] for k in kept],
         "count": paths.x.shape[2],
         "span": span,
-        "data": _binary(place, "<i2"),
+        "data": pack_binary(place, "<i2"),
     }
 
 
@@ -47,11 +47,11 @@ def pack_maps(maps: Maps, beta: float, *, every: int = 1) -> dict:
         "times": [maps.times[k] for k in kept],
         "side": maps.target.shape[-1],
         "arrows": maps.points.shape[0],
-        **{name: _picture(values[kept], (0.0, 1.0)) for name, values in densities.items()},
-        "energies": [_picture(values[kept]) for values in maps.energies],
-        "errors": [_picture(values[kept], (0.0, 4.0)) for values in maps.errors],
-        "score": _binary(maps.score[kept], "<f4"),
-        "guidance": [_binary(values[kept], "<f4") for values in maps.guidance],
+        **{name: pack_picture(values[kept], (0.0, 1.0)) for name, values in densities.items()},
+        "energies": [pack_picture(values[kept]) for values in maps.energies],
+        "errors": [pack_picture(values[kept], (0.0, 4.0)) for values in maps.errors],
+        "score": pack_binary(maps.score[kept], "<f4"),
+        "guidance": [pack_binary(values[kept], "<f4") for values in maps.guidance],
     }
 
 
@@ -82,7 +82,7 @@ def colour_tables() -> dict:
     return {key: colormaps[name](np.arange(256), bytes=True)[:, :3].tobytes() for key, name in names.items()}
 
 
-def _picture(values: Tensor, limits: tuple[float, float] | None = None) -> dict:
+def pack_picture(values: Tensor, limits: tuple[float, float] | None = None) -> dict:
     """(T, S, S) as bytes between limits, given or each time's own; NaN is blank. No data where all of it is."""
     finite = torch.isfinite(values)
     if not bool(finite.any()):
@@ -95,7 +95,7 @@ def _picture(values: Tensor, limits: tuple[float, float] | None = None) -> dict:
     width = (high - low).clamp_min(1e-9)
     level = ((values - low[:, None, None]) / width[:, None, None]).clamp(0, 1) * _LEVELS
     level = torch.where(finite, level.round(), float(_BLANK)).nan_to_num(_BLANK)
-    return {"data": _binary(level, "u1"), "low": low.tolist(), "high": (low + width).tolist()}
+    return {"data": pack_binary(level, "u1"), "low": low.tolist(), "high": (low + width).tolist()}
 
 
 def _numbers(values: Iterable[float]) -> list[float | None]:
@@ -103,5 +103,6 @@ def _numbers(values: Iterable[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in map(float, values)]
 
 
-def _binary(values: Tensor, kind: str) -> bytes:
+def pack_binary(values: Tensor, kind: str) -> bytes:
+    """As the browser's typed array of this kind reads it, such as "<f4"."""
     return values.detach().cpu().numpy().astype(kind).tobytes()
