@@ -254,6 +254,7 @@ PRESETS: dict[str, QGPOConfig] = {
     "locomotion": _LOCOMOTION,
     "antmaze": replace(_LOCOMOTION, family="antmaze", support_actions=32, scales=(1.0, 1.5, 2.0, 2.5, 3.0, 4.0)),
     "maze": QGPOConfig(),
+    # what data/halfcheetah-study.json measured; guidance did not clearly pay there, see its verdict
     "halfcheetah-small": QGPOConfig(
         family="locomotion",
         beta=1.0,
