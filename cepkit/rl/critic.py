@@ -7,6 +7,10 @@ With K support actions a_k of the next state and the least of the target network
 is the value of the policy mu exp(beta_q Q), estimated by self-normalised importance weights: never at an action outside the
 support. beta_q = 0 evaluates the behaviour. The energy net then learns E_t over noisy actions from the support of each state:
 its K actions share one noise level, and their labels are softmax(beta Q(s, a_k)).
+
+The other backup takes r + discount (1 - terminal) V(s'), where V(s) is the `expectile` of min Q(s, a) over the actions that
+the data hold in states like s (Kostrikov et al. 2022, implicit Q-learning, arXiv 2110.06169, equations 5 and 6). It is fitted
+where Q is fitted, on the data's own pairs, and costs one action for each state rather than K.
 """
 
 from __future__ import annotations
@@ -53,6 +57,11 @@ def q_units(q: Tensor, q_std: Tensor, q_scale: str) -> Tensor:
     return torch.maximum(q.std(-1, correction=0, keepdim=True), _LEAST_SPREAD * common)
 
 
+def expectile_loss(error: Tensor, expectile: float) -> Tensor:
+    """mean |expectile - 1[error < 0]| error^2 for error = Q - V; its least V is the expectile of Q, at 0.5 the mean."""
+    return (torch.where(error < 0, 1 - expectile, expectile) * error.square()).mean()
+
+
 def critic_networks(
     state_dim: int, action_dim: int, config: QGPOConfig, seeds: int | tuple[int, ...]
 ) -> tuple[Critics, EnergyNet]:
@@ -86,6 +95,27 @@ def critic_networks(
     return critics, energy
 
 
+def value_network(state_dim: int, config: QGPOConfig, seeds: int | tuple[int, ...]) -> Critics:
+    """V(s) of the expectile backup: a critic whose action is always one 0, see `state_value`."""
+    return build(
+        lambda members: Critics(
+            state_dim,
+            1,
+            critics=1,
+            width=config.critic_width,
+            layers=config.critic_layers,
+            norm=config.critic_norm,
+            members=members,
+        ),
+        seeds,
+    )
+
+
+def state_value(network: Critics, states: Tensor) -> Tensor:
+    """V(s), (*members, ...), by a `value_network`."""
+    return network.least(states, torch.zeros_like(states[..., :1])).float()
+
+
 class CriticTraining(Stage):
     """The third stage: warm start of Q, backups, energy net; iterate to train.
 
@@ -104,10 +134,15 @@ class CriticTraining(Stage):
         super().__init__("critic", steps, config, seeds, data.device)
         self.data, self.support = data, support
         critics, energy = critic_networks(data.states.shape[1], data.actions.shape[1], config, self.initial)
-        if config.warm_start_steps:
-            critics.set_scale(float(data.returns.mean()), float(data.returns.std(correction=0)))
+        networks = {"critic": critics}
+        if config.backup == "expectile":
+            networks["value"] = value_network(data.states.shape[1], config, self.initial)
+        if config.warm_start_steps or config.backup == "expectile":
+            for network in networks.values():
+                network.set_scale(float(data.returns.mean()), float(data.returns.std(correction=0)))
         rate = config.critic_learning_rate
-        self.add("critic", critics, learning_rate=rate, steps=self.last_backup, ema=1 - config.tau)
+        for part, network in networks.items():
+            self.add(part, network, learning_rate=rate, steps=self.last_backup, ema=1 - config.tau)
         rate = config.energy_learning_rate
         self.add("energy", energy, learning_rate=rate, steps=config.energy_steps, ema=config.ema)
         self.q_std = torch.ones(self.members, device=self.device)
@@ -124,7 +159,7 @@ class CriticTraining(Stage):
         return self.fits["energy"].average
 
     def _fit_index(self, part: str, index: int) -> int:
-        first, last = (0, self.last_backup) if part == "critic" else (self.first_energy, self.steps)
+        first, last = (0, self.last_backup) if part != "energy" else (self.first_energy, self.steps)
         return max(0, min(index, last) - first)
 
     def _losses(self) -> dict[str, Tensor]:
@@ -134,6 +169,8 @@ class CriticTraining(Stage):
         index = self.streams.randint(len(self.data), (size,))
         if learns_q:
             losses["critic"] = self._critic_loss(index)
+            if self.config.backup == "expectile":
+                losses["value"] = self._value_loss(index)
         if self.first_energy <= self.index < self.first_energy + config.energy_steps:
             losses["energy"] = self._energy_loss(index[..., : config.energy_batch])
         return losses
@@ -148,9 +185,20 @@ class CriticTraining(Stage):
         size = critics.size.reshape(self.members + (1,) * (error.ndim - axis))
         return (error / size).square().mean() * self.config.critics
 
+    def _value_loss(self, index: Tensor) -> Tensor:
+        states, value = self.data.states[index], self.fits["value"].network
+        with torch.no_grad():
+            q = self.critic.least(states, self.data.actions[index]).float()
+        size = value.size.reshape(self.members + (1,) * (q.ndim - len(self.members)))
+        return expectile_loss((q - state_value(value, states)) / size, self.config.expectile)
+
     def _target(self, index: Tensor) -> Tensor:
         config, data = self.config, self.data
         following = data.successors[index]
+        if config.backup == "expectile":
+            ahead = state_value(self.fits["value"].network, data.states[following])
+            target = data.rewards[index] + config.discount * data.going[index] * ahead
+            return target.clamp(data.low, data.high) if config.clip_targets else target
         q_next = self._q(following)
         self._follow_spread(q_next)
         beta_q = config.beta_q / q_units(q_next, self.q_std, config.q_scale)

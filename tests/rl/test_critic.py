@@ -6,7 +6,7 @@ import pytest
 import torch
 from qgpo_problems import finish, tiny, walk
 
-from cepkit.rl.critic import CriticTraining, critic_networks, q_units, softmax_backup
+from cepkit.rl.critic import CriticTraining, critic_networks, expectile_loss, q_units, softmax_backup
 from cepkit.rl.prepared import prepare, returns_to_go
 from cepkit.rl.transitions import Transitions
 
@@ -74,6 +74,36 @@ def test_a_chain_is_solved_as_by_a_table(beta_q):
     for (s, a), expected in table.items():
         found = critic.least((torch.tensor([s]) - data.mean) / data.std, torch.tensor([a]))
         assert float(found) == pytest.approx(expected, abs=0.04)
+
+
+@pytest.mark.parametrize("expectile", [0.5, 0.8])
+def test_the_expectile_backup_solves_the_chain(expectile):
+    """Each state has two actions, whose expectile is expectile * higher + (1 - expectile) * lower."""
+    settings = {"warm_start_steps": 0, "critic_steps": 900, "energy_steps": 0, "critic_batch": 32, "critic_width": 32}
+    config = tiny(
+        **settings, discount=0.8, backup="expectile", expectile=expectile, tau=0.05, critics=1, critic_norm=False,
+        critic_learning_rate=5e-3,
+    )  # fmt: skip
+    data = prepare(chain(), config)
+    nothing = torch.full((len(data.states), 2, 1), math.nan)  # support actions are not looked at
+    critic = finish(CriticTraining(data, nothing, config)).critic
+    q = {}
+    for _ in range(200):
+        v = {
+            s: min(p) + expectile * (max(p) - min(p)) for s in (-1.0, 0.0, 1.0) for p in [[q.get((s, a), 0) for a in (-0.5, 0.5)]]
+        }
+        for (s, a), following in {(s, a): max(-1.0, min(1.0, s + 2 * a)) for s in v for a in (-0.5, 0.5)}.items():
+            q[s, a] = float(following == 1.0) + (0.0 if s == 1.0 and a > 0 else 0.8 * v[following])
+    for (s, a), expected in q.items():
+        found = critic.least((torch.tensor([s]) - data.mean) / data.std, torch.tensor([a]))
+        assert float(found) == pytest.approx(expected, abs=0.05)
+
+
+def test_the_expectile_loss_is_least_at_the_expectile():
+    values = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    v = torch.linspace(0, 1, 101, dtype=torch.float64)
+    losses = torch.stack([expectile_loss(values - float(x), 0.7) for x in v])
+    assert float(v[losses.argmin()]) == pytest.approx(0.7)
 
 
 def test_a_greedier_backup_gives_higher_values():

@@ -45,6 +45,8 @@ def test_another_seed_changes_every_stream_and_nothing_else():
         ({"support_actions": 1}, "support_actions: expected"),
         ({"support_method": "sde"}, "support_method: expected"),
         ({"behaviour_widths": []}, "behaviour_widths: expected"),
+        ({"backup": "max"}, "backup: expected"),
+        ({"expectile": 1.0}, "expectile: expected"),
         ({"q_scale": "max"}, "q_scale: expected"),
         ({"together": 1}, "together: expected True or False"),
         ({"family": "locomotoin"}, "did you mean 'locomotion'"),

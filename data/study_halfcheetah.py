@@ -1,0 +1,142 @@
+"""Does guidance pay on HalfCheetah? Train QGPO's small preset with three seeds, choose the scale, and report what it earns:
+
+    OMP_NUM_THREADS=1 python data/study_halfcheetah.py --out build/halfcheetah-study
+
+The scale is chosen on episodes of `CHOICE_SEED`; the numbers that are reported come from episodes of `REPORT_SEED`, on which
+nothing was chosen. `final.json` in the folder gets every return, and `runs/` the trained networks alone, which
+`cepkit.rl.load_run` reads. Trained again on another machine the networks differ in rounding, and returns with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cepkit.checkpoints import load_tensors, save_tensors
+from cepkit.guidance import Guided
+from cepkit.rl import PRESETS, QGPO, evaluate, load_dataset
+from cepkit.rl.baselines import best_of_k, clone_policy
+from cepkit.rl.behaviour import draw_actions
+from cepkit.rl.ensemble import Ensemble
+from cepkit.rl.evaluate import bootstrap_interval
+from cepkit.sampling import initial_noise
+
+NAME = "halfcheetah-small-replay"
+SEEDS = (0, 1, 2)
+CHOICE_SEED, CHOICE_EPISODES = 2_000, 6
+REPORT_SEED, REPORT_EPISODES = 9_000, 20
+ACTING_SEED = 1
+T_975 = 4.302653  # Student's t with 2 degrees of freedom, for the mean of three training seeds
+
+
+def seed_interval(means: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean over three training seeds by Student's t, which counts a seed once however long it plays."""
+    mean = sum(means) / 3
+    half = T_975 * math.sqrt(sum((value - mean) ** 2 for value in means) / 2 / 3)
+    return mean - half, mean + half
+
+
+def played(policy: Callable, seed: int, episodes: int) -> list[float]:
+    """Returns of whole episodes, to a tenth."""
+    return [round(value, 1) for value in evaluate(policy, NAME, episodes=episodes, seed=seed).returns.tolist()]
+
+
+def guided(qgpo: QGPO, scale: float) -> Callable:
+    """The policy at a scale, drawing anew from the same seed."""
+    generator = torch.Generator().manual_seed(ACTING_SEED)
+    return lambda states: qgpo.act(states, scale, generator)
+
+
+def side_by_side(qgpo: QGPO, scales: Sequence[float], seed: int, episodes: int) -> dict[float, list[float]]:
+    """Returns of several scales played at once, episode i at scale i modulo their number (no HalfCheetah episode ends early)."""
+    rows = torch.tensor(scales).repeat(episodes)[:, None]
+    generator = torch.Generator().manual_seed(ACTING_SEED)
+
+    def policy(states: Tensor) -> Tensor:
+        field = qgpo.guidance(states)
+        denoiser = Guided(qgpo.denoiser(states), lambda a_t, t: rows * field(a_t, t))
+        noise = initial_noise((len(states), qgpo.action_dim), generator=generator)
+        return draw_actions(denoiser, noise, steps=qgpo.config.act_steps)
+
+    returns = played(policy, seed, len(rows))
+    return {scale: returns[index :: len(scales)] for index, scale in enumerate(scales)}
+
+
+def best_of_8(qgpo: QGPO) -> Callable:
+    """The best of 8 draws by Q."""
+    generator = torch.Generator().manual_seed(ACTING_SEED)
+    return lambda states: best_of_k(qgpo, states, 8, generator)
+
+
+def summary(returns: Sequence[Sequence[float]]) -> dict[str, object]:
+    """Mean and intervals of returns (seeds, episodes): over all episodes by bootstrap, and over seeds by Student's t."""
+    means = [sum(row) / len(row) for row in returns]
+    pooled = bootstrap_interval(torch.tensor(returns, dtype=torch.float64).flatten())
+    return {
+        "mean": round(sum(means) / len(means), 1),
+        "seed_means": [round(value, 1) for value in means],
+        "interval_episodes": [round(value, 1) for value in pooled],
+        "interval_seeds": [round(value, 1) for value in seed_interval(means)],
+        "returns": returns,
+    }
+
+
+def pack(source: Path, target: Path) -> None:
+    """The networks of a finished run, without logs, support actions and what only training needs."""
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source / "config.json", target)
+    for name in ("behaviour", "critic", "cloning"):
+        if (source / f"{name}.safetensors").exists():
+            tensors, about = load_tensors(source / f"{name}.safetensors")
+            save_tensors(target / f"{name}.safetensors", {k: v for k, v in tensors.items() if not k.startswith("value.")}, about)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs, final.json and runs/")
+    parser.add_argument("--preset", default="halfcheetah-small", help="settings by name (default halfcheetah-small)")
+    arguments = parser.parse_args()
+    began, config = time.process_time(), PRESETS[arguments.preset]
+    ensemble = Ensemble(arguments.out, config, load_dataset(NAME), SEEDS)
+    for step in ensemble:
+        if step.index % 1000 == 0 or step.index == step.steps:
+            losses = ", ".join(f"{part} {float(loss):.4f}" for part, loss in step.losses.items())
+            print(f"{time.process_time() - began:5.0f} s  {step.stage} {step.index} of {step.steps}  {losses}", flush=True)
+    seconds, qgpos = time.process_time() - began, ensemble.qgpos
+    scales = [scale for scale in config.scales if scale]
+    tried = [side_by_side(q, scales, CHOICE_SEED, CHOICE_EPISODES) for q in qgpos]
+    choice = {scale: [one[scale] for one in tried] for scale in scales}
+    best = max(scales, key=lambda scale: sum(map(sum, choice[scale])))
+    print({scale: round(sum(map(sum, rows)) / 3 / CHOICE_EPISODES) for scale, rows in choice.items()}, flush=True)
+    policies = {"s = 0": lambda q: guided(q, 0.0), f"s = {best:g}": lambda q: guided(q, best), "best of 8": best_of_8}
+    if config.cloning_steps:
+        policies["deterministic clone"] = lambda q: lambda states: clone_policy(q, states)
+    found = {}
+    for name, make in policies.items():
+        found[name] = summary([played(make(q), REPORT_SEED, REPORT_EPISODES) for q in qgpos])
+        print(name, {key: value for key, value in found[name].items() if key != "returns"}, flush=True)
+    apart = {kind: found[f"s = {best:g}"][kind][0] > found["s = 0"][kind][1] for kind in ("interval_episodes", "interval_seeds")}
+    final = {
+        "training_seeds": list(SEEDS),
+        "training_cpu_seconds": round(seconds),
+        "choice": {"seed": CHOICE_SEED, "episodes": CHOICE_EPISODES, "returns": {f"{s:g}": rows for s, rows in choice.items()}},
+        "scale": best,
+        "apart": apart,
+        "report": {"seed": REPORT_SEED, "episodes": REPORT_EPISODES, "policies": found},
+        "config": config.to_dict(),
+    }
+    (arguments.out / "final.json").write_text(json.dumps(final, indent=1) + "\n", encoding="utf-8")
+    for seed in SEEDS:
+        pack(arguments.out / f"seed-{seed}", arguments.out / "runs" / f"seed-{seed}")
+
+
+if __name__ == "__main__":
+    main()
