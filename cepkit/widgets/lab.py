@@ -28,8 +28,9 @@ from cepkit.widgets.worker import Worker
 DEFAULT = ("exact", "mean energy", "DPS", "no guidance")
 _COLOURS = ("#882255", "#44AA99", "#999933", "#AA4499")  # of callables that the course has no colour for
 _FIRST_PARTICLES = 200
-_SLOW = 0.09  # seconds for all particles, above which a first, coarser answer goes ahead
-_HAND_RESTS = 0.3  # seconds without a newer setting before the finished samples are measured
+_SLOW = 0.11  # seconds for all particles, above which a first, coarser answer goes ahead
+_HAND_PAUSES = 0.2  # seconds without a newer setting before the maps follow
+_HAND_RESTS = 0.3  # and before the finished samples are measured
 _RETRAINED_EVERY = 1.5  # seconds of training between two pictures of it
 _SETTINGS = tuple(Settings.__dataclass_fields__)
 
@@ -264,8 +265,8 @@ class GuidanceLab(anywidget.AnyWidget):
         self._show(pack_paths(paths, settings, self.toy, "full"), paths.failures)
         self._worker.answered = True
         self._draw_drops(settings)
-        yield
         if self._mapped != (settings.beta, settings.steps):
+            yield _HAND_PAUSES if self._mapped else None  # maps of a toy not mapped yet come at once
             yield from self._map(settings)
         yield _HAND_RESTS
         yield from self._measure(paths, settings)
