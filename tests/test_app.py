@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -175,7 +176,9 @@ def test_it_says_where_it_is_and_ends_in_order_leaving_nothing(tmp_path, ending)
     command = [sys.executable, "-m", "cepkit", "app", "moons", "--no-browser", "--port", str(port)]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=environment, **pipes) as process:
+    # a shell starts what it puts in the background deaf to Ctrl-C, and children inherit that
+    listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, env=environment, preexec_fn=listening, **pipes) as process:
         try:
             assert process.stdout.readline() == f"The lab is open at http://127.0.0.1:{port}\n"
             static = f"http://127.0.0.1:{port}/voila/static/require.min.js"
