@@ -1,43 +1,30 @@
 """The truth at the speed of a slider: a `Mixture` tabulated on a grid, one matrix product in place of a sum for each point.
 
-Noise does not mix the axes, so seen at the points (x_i, y_j) of a grid every component is a product and
-
-    q_t(x_i, y_j) = sum_k w_k A_ik B_jk,      dq_t/dx = sum_k w_k A'_ik B_jk,      dq_t/dy = sum_k w_k A_ik B'_jk
-
-are matrix products; the noised target has the same A and B with other weights w (Theorem 3.1 then gives E_t and its gradient).
-On the grid that is exact. Between its points values are interpolated bilinearly, and a point outside the grid, or one where
-even the products relative to the largest A_i and B_j underflow, is handed to the `Mixture` itself or to a wider grid. How much
-the interpolation costs is measured by whoever uses it: the truth is one call away.
+On the grid log q_t and that of the noised target are exact (`cepkit.grid_density`), and Theorem 3.1 gives E_t and its gradient
+from the two. Between its points values are interpolated bilinearly, and a point outside the grid, or so far out that even the
+products underflow, is handed to the `Mixture` itself or to a wider grid. How much the interpolation costs is measured by
+whoever uses it: the truth is one call away.
 """
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, threshold
+from torch.nn.functional import grid_sample
 
-from cepkit.components import Components
 from cepkit.exact import Mixture
-from cepkit.kernels import axis_kernel
+from cepkit.grid_density import GridDensity
 from cepkit.posterior import Fields
 from cepkit.schedules import Schedule
 from cepkit.validation import check_beta, check_number, check_points, check_time
 
-_FAR = -322.0  # a factor below exp(-322) counts as zero: the product of two would leave the normal numbers
-_UNDERFLOW = 1e-270  # a sum below it may have lost terms
 _SMALL_BETA = 1e-4  # E_t is beta E[E | x_t] to first order; float64 keeps eight digits of the quotient at this beta
-_KEPT_TABLES, _KEPT_KERNELS = 400, 64
-_NODES_KEPT, _NODES_AT_ONCE = 1500, 8192
+_KEPT_TABLES = 400
 _ENERGY_PAIRS, _LARGEST_SIDE = 2**24, 400  # of the table of the clean energy: (point, component) pairs, and points along a side
-
-
-Parts = list[tuple[Tensor, ...]]  # A, A', B, B' of the header, each (side, K), a limited number of components at a time
 
 
 class GriddedTruth:
@@ -69,8 +56,7 @@ class GriddedTruth:
         self.extent = check_number(extent, name="extent", low=1e-6)
         self.centre = torch.tensor(centre, dtype=torch.float64)
         self._tables: OrderedDict[tuple, _Table] = OrderedDict()
-        self._densities: OrderedDict[tuple, Tensor] = OrderedDict()
-        self._kernels: OrderedDict[tuple, tuple[Parts, tuple[Tensor, Tensor]]] = OrderedDict()
+        self._density = GridDensity(truth, self._axes())
 
     @property
     def dim(self) -> int:
@@ -171,13 +157,12 @@ class GriddedTruth:
         Returns:
             (P, N, C - 1), and where these do not count, being off the grid or not held, (P, N).
         """
-        place = (x - self.centre.to(x)) / self.extent
-        values = grid_sample(tables.to(x), place[:, None], align_corners=True, padding_mode="border")[:, :, 0].transpose(1, 2)
-        return values[..., :-1], (place.abs() > 1).any(-1) | (values[..., -1] < 0.999)
+        values, off = self._sample(tables, x)
+        return values[..., :-1], off | (values[..., -1] < 0.999)
 
     def density(self, t: float, schedule: Schedule) -> Tensor:
         """log q_t and its gradient at the grid's points and 1 where they hold, zero elsewhere: (4, side, side), float64."""
-        return self._density(float(t), schedule, None)
+        return self._density(float(t), schedule)
 
     def look_up(
         self,
@@ -211,7 +196,7 @@ class GriddedTruth:
         """log q_t and the score, or E_t and the guidance."""
 
         def channels() -> Tensor:
-            data = self._density(t, schedule, None)
+            data = self._density(t, schedule)
             if beta is None:
                 return data
             target = self._density(t, schedule, beta)
@@ -231,57 +216,6 @@ class GriddedTruth:
         self._tables.move_to_end(key)
         return self._tables[key]
 
-    def _density(self, t: float, schedule: Schedule, beta: float | None) -> Tensor:
-        """(4, side, side), float64: the log of q_t or of the noised, unnormalised target, its gradient, and 1 where they hold."""
-        key = (t, schedule)
-        if beta is None and key in self._densities:
-            return self._densities[key]
-        components, axes, highest = self._kernel(t, schedule, beta)
-        log_weight = components.log_weight
-        if beta is not None and components.quadratic == 0.0:
-            log_weight = log_weight - beta * components.energy
-        top = log_weight.amax()
-        weight = (log_weight - top).exp()
-        total, dx, dy = 0.0, 0.0, 0.0
-        for part, w in zip(axes, weight.split(_NODES_AT_ONCE), strict=True):
-            a, slope_a, b, slope_b = part
-            weighted = a * w
-            total, dx, dy = total + b @ weighted.T, dx + b @ (slope_a * w).T, dy + slope_b @ weighted.T
-        holds = total > _UNDERFLOW
-        total.clamp_min_(_UNDERFLOW)
-        table = torch.empty(4, *total.shape, dtype=total.dtype)
-        torch.div(dx, total, out=table[1])
-        torch.div(dy, total, out=table[2])
-        torch.add(total.log_(), top + highest[0] + highest[1][:, None], out=table[0])
-        table[3] = holds
-        if not bool(holds.all()):
-            table *= holds
-        if beta is None:
-            self._densities[key] = table
-            while len(self._densities) > _KEPT_KERNELS:
-                self._densities.popitem(last=False)
-        return table
-
-    def _kernel(self, t: float, schedule: Schedule, beta: float | None) -> tuple[Components, Parts, tuple[Tensor, Tensor]]:
-        """The components seen at time t, tilted where that moves them, their factors, and the logarithms taken out of these."""
-        alpha, sigma_squared = (f(torch.tensor(t, dtype=torch.float64)) for f in (schedule.alpha, schedule.sigma_squared))
-        components = self.truth.components_at(alpha, sigma_squared)
-        tilted = components.quadratic != 0.0 and beta is not None
-        if tilted:
-            components = components.tilt(beta)
-        key = (t, schedule, beta if tilted else None)
-        if key in self._kernels:
-            return components, *self._kernels[key]
-        split = _split(components)
-        highest = [_highest(part, self._axes(), alpha, sigma_squared) for part in split]
-        highest = tuple(torch.stack(tops).amax(0) for tops in zip(*highest, strict=True))
-        parts = [_products(part, self._axes(), alpha, sigma_squared, highest) for part in split]
-        if components.count <= _NODES_KEPT and not tilted:
-            self._kernels[key] = parts, highest
-            while len(self._kernels) > _KEPT_KERNELS:
-                self._kernels.popitem(last=False)
-        return components, parts, highest
-
     # -- looking up ----------------------------------------------------------------------------------------------
 
     def _look(
@@ -298,18 +232,19 @@ class GriddedTruth:
     def _interpolate(self, x: Tensor, table: _Table, exact: Callable[[Tensor], Tensor], first: int, last: int) -> Tensor:
         """Bilinear in a table; `exact` answers for the points at which it does not hold."""
         rows = x.reshape(-1, 2)
-        place = (rows - self.centre.to(rows)) / self.extent
         channels = table.channels[first:last] if table.everywhere else table.channels[first:]  # the last says where they hold
-        values = grid_sample(channels.to(rows)[None], place[None, None], align_corners=True, padding_mode="border")[0, :, 0].T
+        (values,), (off,) = self._sample(channels[None], rows[None])
         looked_up = values[:, : last - first]
-        distance = place.detach().abs()
-        if float(distance.amax()) > 1 or not table.everywhere:
-            outside = (distance > 1).any(-1)
-            if not table.everywhere:
-                outside = outside | (values[:, -1].detach() < 0.999)
-            if bool(outside.any()):
-                looked_up = looked_up.index_put((outside,), exact(rows[outside]).reshape(-1, last - first))
+        outside = off if table.everywhere else off | (values[:, -1].detach() < 0.999)
+        if bool(outside.any()):
+            looked_up = looked_up.index_put((outside,), exact(rows[outside]).reshape(-1, last - first))
         return looked_up.reshape(*x.shape[:-1], last - first)
+
+    def _sample(self, tables: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Tables (P, C, side, side) at points (P, N, 2): (P, N, C), and which points lie off the grid, (P, N)."""
+        place = (x - self.centre.to(x)) / self.extent
+        values = grid_sample(tables.to(x), place[:, None], align_corners=True, padding_mode="border")[:, :, 0]
+        return values.transpose(1, 2), (place.detach().abs() > 1).any(-1)
 
 
 class _Table(NamedTuple):
@@ -321,41 +256,3 @@ class _Table(NamedTuple):
     @classmethod
     def of(cls, channels: Tensor) -> _Table:
         return cls(channels.float(), bool((channels[-1] == 1).all()))
-
-
-def _split(components: Components) -> list[Components]:
-    cut = [slice(start, start + _NODES_AT_ONCE) for start in range(0, components.count, _NODES_AT_ONCE)]
-    own = ["log_weight", "mean", "energy", "mode", *(["std"] if components.std.numel() > 1 else [])]
-    return [replace(components, **{name: getattr(components, name)[part] for name in own}) for part in cut]
-
-
-def _factors(
-    components: Components, axes: tuple[Tensor, Tensor], alpha: Tensor, sigma_squared: Tensor
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Along each axis the log density of every component and its slope, (side, K)."""
-    var = alpha**2 * components.std**2 + sigma_squared
-    if components.half_width is not None:  # float32 is exact enough for boxes and many times faster
-        components, var, alpha = components.to(torch.empty(0)), var.float(), alpha.float()
-        axes = tuple(axis.float() for axis in axes)
-    for axis, coordinates in enumerate(axes):
-        yield axis_kernel(coordinates, components, axis, alpha, var)
-
-
-def _highest(components: Components, axes: tuple[Tensor, Tensor], alpha: Tensor, sigma_squared: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest log density along each axis (side,): taken out of the products, which then do not underflow in the tails."""
-    return tuple(log_density.amax(-1).double() for log_density, _ in _factors(components, axes, alpha, sigma_squared))
-
-
-def _products(
-    components: Components,
-    axes: tuple[Tensor, Tensor],
-    alpha: Tensor,
-    sigma_squared: Tensor,
-    highest: tuple[Tensor, Tensor],
-) -> tuple[Tensor, ...]:
-    columns = []
-    for (log_density, slope), top in zip(_factors(components, axes, alpha, sigma_squared), highest, strict=True):
-        relative = (log_density.double() - top[:, None]).clamp_min(_FAR - 1)
-        density = threshold(relative, _FAR, -math.inf).exp()  # denormal numbers are slow
-        columns += [density, slope.double() * density]
-    return tuple(columns)

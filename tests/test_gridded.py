@@ -6,7 +6,7 @@ import pytest
 import torch
 from checks import square_grid
 
-from cepkit import gridded
+from cepkit import grid_density, gridded
 from cepkit.denoisers import ExactDenoiser
 from cepkit.exact import Mixture
 from cepkit.gridded import GriddedTruth
@@ -107,7 +107,7 @@ def test_a_time_for_each_point_and_no_points_are_the_mixtures_own(schedule):
 def test_components_taken_in_parts_give_the_same_tables(schedule, monkeypatch, beta):
     truth = make_toy("swissroll").truth
     whole = GriddedTruth(truth, side=9)._density(0.3, schedule, beta)
-    monkeypatch.setattr(gridded, "_NODES_AT_ONCE", 7)
+    monkeypatch.setattr(grid_density, "_NODES_AT_ONCE", 7)
     torch.testing.assert_close(GriddedTruth(truth, side=9)._density(0.3, schedule, beta), whole)
 
 
@@ -128,11 +128,11 @@ def test_a_clean_energy_with_jumps_is_not_looked_up():
 
 def test_memory_is_bounded(schedule, monkeypatch):
     monkeypatch.setattr(gridded, "_KEPT_TABLES", 5)
-    monkeypatch.setattr(gridded, "_KEPT_KERNELS", 3)
+    monkeypatch.setattr(grid_density, "_KEPT", 3)
     table = GriddedTruth(make_toy("8gaussians").truth, side=9)
     for k in range(1, 20):
         table.guidance(torch.zeros(1, 2), k / 20, BETA, schedule)
-    assert len(table._tables) <= 5 and len(table._densities) <= 3 and len(table._kernels) <= 3
+    assert len(table._tables) <= 5 and len(table._density._densities) <= 3 and len(table._density._kernels) <= 3
 
 
 def test_mistakes_are_named(schedule):

@@ -194,9 +194,9 @@ class Simulation:
     def _walk(self, guards: list[Guard], x: Tensor, times: Tensor, settings: Settings, coarse: bool = False):
         """The sampler's steps from x (P, N, 2), one panel for each guard."""
         exact = isinstance(self.denoiser, ExactDenoiser) and self.denoiser.truth is self.gridded
-        quick = [k for k, guard in enumerate(guards) if exact and has_table(guard.field)]
-        others = [k for k in range(len(guards)) if k not in quick]
         truth = self._coarse if coarse else self.gridded
+        quick = [k for k, guard in enumerate(guards) if exact and has_table(guard.field, truth)]
+        others = [k for k in range(len(guards)) if k not in quick]
         looked_up = LookedUp(truth, self.schedule, [guards[k].field for k in quick], settings.scale)
 
         def guidance(x_t: Tensor, t: Tensor | float) -> Tensor:

@@ -96,13 +96,15 @@ def tabulated(field: Field, truth: GriddedTruth) -> Field:
     return field
 
 
-def has_table(field: Field | None) -> bool:
-    """Whether `LookedUp` can take this field."""
+def has_table(field: Field | None, truth: GriddedTruth) -> bool:
+    """Whether `LookedUp` can take this field: all it is made of lies in the tables of `truth`."""
     if isinstance(field, ScaledGuidance):
-        return has_table(field.guidance)
-    if isinstance(field, ExactGuidance | MeanEnergyGuidance):
-        return isinstance(field.truth, GriddedTruth)
-    return isinstance(field, ZeroGuidance | TabulatedDPS)
+        return has_table(field.guidance, truth)
+    if isinstance(field, SumGuidance):
+        return all(has_table(part, truth) for part in field.parts)
+    if isinstance(field, ExactGuidance | MeanEnergyGuidance | TabulatedDPS):
+        return field.truth is truth
+    return isinstance(field, ZeroGuidance)
 
 
 class LookedUp:
@@ -110,6 +112,7 @@ class LookedUp:
 
     Args:
         truth: whose score, and on whose grid every field has a table.
+        schedule: of the score.
         fields: one for each panel, such that `has_table`.
     """
 
@@ -135,10 +138,13 @@ class LookedUp:
         if isinstance(field, ScaledGuidance):
             x, y, holds = self._table(field.guidance, t)
             return torch.stack([field.factor * x, field.factor * y, holds])
+        if isinstance(field, SumGuidance):
+            parts = torch.stack([self._table(part, t) for part in field.parts])
+            return torch.cat([parts[:, :2].sum(0), parts[:, 2:].prod(0)])
         if isinstance(field, ExactGuidance):
-            return self._truth.guidance_table(t, field.beta, self._schedule)
+            return self._truth.guidance_table(t, field.beta, field.schedule)
         if isinstance(field, MeanEnergyGuidance):
-            return self._truth.mean_energy_guidance_table(t, field.beta, self._schedule)
+            return self._truth.mean_energy_guidance_table(t, field.beta, field.schedule)
         if isinstance(field, TabulatedDPS):
             return field.table(t)
         return _NOTHING.expand(-1, self._truth.side, self._truth.side)

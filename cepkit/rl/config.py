@@ -79,7 +79,7 @@ class QGPOConfig:
             one number for all states; "state" each state's own spread, but at least a tenth of that number.
         energy_steps, energy_batch, energy_learning_rate: of the energy net, the batch in states, each with its K actions.
         energy_width, energy_layers: hidden units and hidden layers.
-        modulated: let state and time scale and shift every layer of Q and energy net, rather than join the action at the first.
+        modulated: let state and time scale and shift every layer of the energy net, rather than join the action at the first.
         together: train the energy net beside Q from the first backup, as the paper does; otherwise once Q is finished.
         labels: of CEP, "normalized" or "unnormalized" (then K actions are drawn from the support with replacement).
         pooled: average labels over the support, see `cepkit.losses.pooled_energy`.
@@ -133,7 +133,7 @@ class QGPOConfig:
     labels: str = "normalized"
     pooled: bool = True
     cloning_steps: int = 2000
-    scales: tuple[float, ...] = (0.0, 1.0, 2.0, 4.0)
+    scales: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
     act_steps: int = 10
     mixed_precision: bool = False
     compile: bool = False

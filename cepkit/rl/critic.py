@@ -74,7 +74,6 @@ def critic_networks(
             width=config.critic_width,
             layers=config.critic_layers,
             norm=config.critic_norm,
-            modulated=config.modulated,
             members=members,
         ),
         seeds,

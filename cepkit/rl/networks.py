@@ -130,47 +130,29 @@ class _JointMLP(nn.Module):
 
 
 class _ModulatedMLP(nn.Module):
-    """The same, but the common part goes through layers of its own, and scales and shifts every layer of the other.
+    """The same up to a constant, but the common part has layers of its own, and scales and shifts every layer of the other.
 
     What depends on the state alone is computed once for its K actions, and products of state and action come easily.
     """
 
-    def __init__(
-        self,
-        common: int,
-        own: int,
-        members: Members,
-        *,
-        width: int,
-        layers: int,
-        activation: Callable,
-        norm: bool = False,
-        level: bool = True,
-    ) -> None:
+    def __init__(self, common: int, own: int, members: Members, *, width: int, layers: int, activation: Callable) -> None:
         super().__init__()
         embedding = 2 * width
         self.embed = nn.ModuleList([Linear(common, embedding, members), Linear(embedding, embedding, members)])
         self.films = nn.ModuleList(Linear(embedding, 2 * width, members) for _ in range(layers))
         self.layers = nn.ModuleList(Linear(width if i else own, width, members, bias=False) for i in range(layers))
-        self.norms = nn.ModuleList(Norm(embedding, members) for _ in range(2 if norm else 0))
-        self.level = Linear(embedding, 1, members) if level else None
-        self.last = Linear(width, 1, members, bias=level)
+        self.last = Linear(width, 1, members, bias=False)
         self.activation = activation
 
     def forward(self, common: Tensor, own: Tensor) -> Tensor:
         embedded = common
-        for i, layer in enumerate(self.embed):
-            embedded = layer(embedded)
-            embedded = self.activation(self.norms[i](embedded) if self.norms else embedded)
+        for layer in self.embed:
+            embedded = self.activation(layer(embedded))
         h = own
         for layer, film in zip(self.layers, self.films, strict=True):
             scale, shift = film(embedded).chunk(2, -1)
             h = self.activation(torch.addcmul(shift, layer(h), 1 + scale))
-        value = self.last(h)
-        return (value if self.level is None else value + self.level(embedded)).squeeze(-1)
-
-
-_BODIES = {False: _JointMLP, True: _ModulatedMLP}
+        return self.last(h).squeeze(-1)
 
 
 class Critics(nn.Module):
@@ -192,7 +174,6 @@ class Critics(nn.Module):
         width: int,
         layers: int,
         norm: bool = False,
-        modulated: bool = False,
         members: Members = (),
     ) -> None:
         super().__init__()
@@ -241,8 +222,12 @@ class EnergyNet(nn.Module):
         self.time_layer = Linear(self.times.size, _TIME_FEATURES, members)
         common = state_dim + _TIME_FEATURES
         # contrasts of one state and t cannot tell a constant, whose weights would follow rounding errors alone
-        body = _BODIES[modulated]
-        self.net = body(common, action_dim, members, width=width, layers=layers, activation=silu, level=False)
+        sizes = {"width": width, "layers": layers, "activation": silu}
+        self.net = (
+            _ModulatedMLP(common, action_dim, members, **sizes)
+            if modulated
+            else _JointMLP(common, action_dim, members, **sizes, level=False)
+        )
         self.trunk: Callable[[Tensor, Tensor, Tensor], Tensor] = self._trunk
 
     def forward(self, a_t: Tensor, t: Tensor | float, states: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from cepkit.denoisers import ExactDenoiser
 from cepkit.gridded import GriddedTruth
 from cepkit.guidance import DPSGuidance, ExactGuidance, LGDGuidance, MeanEnergyGuidance, ZeroGuidance
 from cepkit.lab.tabulated import LookedUp, TabulatedDPS, has_table, tabulated
+from cepkit.schedules import VPCosine
 from cepkit.toys import from_points, make_toy
 
 BETA = 3.0
@@ -74,8 +75,16 @@ def test_several_panels_at_once_are_score_plus_scaled_guidance_of_each(schedule)
     toy = make_toy("8gaussians")
     truth = GriddedTruth(toy.truth, extent=5.0, side=65)
     exact = ExactGuidance(truth, BETA, schedule)
-    fields = [exact, 0.5 * exact, MeanEnergyGuidance(truth, BETA, schedule), TabulatedDPS(truth, BETA, schedule), ZeroGuidance()]
-    assert all(map(has_table, fields))
+    other = ExactGuidance(truth, BETA, VPCosine())  # a guidance keeps its own schedule
+    fields = [
+        exact,
+        0.5 * exact,
+        exact + 2.0 * other,
+        MeanEnergyGuidance(truth, BETA, schedule),
+        TabulatedDPS(truth, BETA, schedule),
+        ZeroGuidance(),
+    ]
+    assert all(has_table(field, truth) for field in fields)
     x = 2.5 * torch.randn(len(fields), 40, 2, generator=seeded())
     x[:, 0] = torch.tensor([30.0, -3.0])  # off the grid
     for t in (0.05, 0.4):
@@ -90,5 +99,6 @@ def test_what_has_no_table_says_so(schedule):
     truth = GriddedTruth(toy.truth)
     for field in (None, torch.zeros_like, dps(toy, schedule), ExactGuidance(toy.truth, BETA, schedule),
                   -1.0 * ExactGuidance(toy.truth, BETA, schedule)):  # fmt: skip
-        assert not has_table(field)
-    assert has_table(tabulated(-1.0 * ExactGuidance(toy.truth, BETA, schedule), truth))
+        assert not has_table(field, truth)
+    assert has_table(tabulated(-1.0 * ExactGuidance(toy.truth, BETA, schedule), truth), truth)
+    assert not has_table(ExactGuidance(GriddedTruth(toy.truth), BETA, schedule), truth)  # tables of its own
