@@ -5,8 +5,9 @@ Tensors are stored as safetensors, which holds numbers and text only: nothing is
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import safetensors
@@ -33,6 +34,24 @@ def write_atomically(path: Path, content: bytes) -> None:
         except OSError:
             pass  # the folder itself cannot be written; the first error says more
         raise OSError(error.errno, f"could not write {path} ({error.strerror}); what was saved before is intact") from error
+
+
+def read_settings(path: Path, keys: Iterable[str]) -> dict:
+    """The mapping in a run's JSON file.
+
+    Raises:
+        ValueError: no such file, one that does not read, or one without some of `keys`.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path.parent}: expected a run folder with {path.name}, found none")
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: expected JSON, but it does not read ({error})") from error
+    missing = set(keys) - (written.keys() if isinstance(written, dict) else set())
+    if missing:
+        raise ValueError(f"{path}: expected the settings of a run, but {', '.join(sorted(missing))} is missing")
+    return written
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,13 +19,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cepkit.checkpoints import load_tensors, save_tensors
 from cepkit.guidance import Guided
 from cepkit.rl import PRESETS, QGPO, evaluate, load_dataset
-from cepkit.rl.baselines import best_of_k, clone_policy
+from cepkit.rl.baselines import best_of_k_policy, clone_policy, guided_policy
 from cepkit.rl.behaviour import draw_actions
 from cepkit.rl.ensemble import Ensemble
 from cepkit.rl.evaluate import bootstrap_interval
+from cepkit.rl.folder import keep_weights
+from cepkit.rl.seed_folders import seed_folder
 from cepkit.sampling import initial_noise
 
 NAME = "halfcheetah-small-replay"
@@ -49,12 +49,6 @@ def played(policy: Callable, seed: int, episodes: int) -> list[float]:
     return [round(value, 1) for value in evaluate(policy, NAME, episodes=episodes, seed=seed).returns.tolist()]
 
 
-def guided(qgpo: QGPO, scale: float) -> Callable:
-    """The policy at a scale, drawing anew from the same seed."""
-    generator = torch.Generator().manual_seed(ACTING_SEED)
-    return lambda states: qgpo.act(states, scale, generator)
-
-
 def side_by_side(qgpo: QGPO, scales: Sequence[float], seed: int, episodes: int) -> dict[float, list[float]]:
     """Returns of several scales played at once, episode i at scale i modulo their number (no HalfCheetah episode ends early)."""
     rows = torch.tensor(scales).repeat(episodes)[:, None]
@@ -70,12 +64,6 @@ def side_by_side(qgpo: QGPO, scales: Sequence[float], seed: int, episodes: int) 
     return {scale: returns[index :: len(scales)] for index, scale in enumerate(scales)}
 
 
-def best_of_8(qgpo: QGPO) -> Callable:
-    """The best of 8 draws by Q."""
-    generator = torch.Generator().manual_seed(ACTING_SEED)
-    return lambda states: best_of_k(qgpo, states, 8, generator)
-
-
 def summary(returns: Sequence[Sequence[float]]) -> dict[str, object]:
     """Mean and intervals of returns (seeds, episodes): over all episodes by bootstrap, and over seeds by Student's t."""
     means = [sum(row) / len(row) for row in returns]
@@ -87,16 +75,6 @@ def summary(returns: Sequence[Sequence[float]]) -> dict[str, object]:
         "interval_seeds": [round(value, 1) for value in seed_interval(means)],
         "returns": returns,
     }
-
-
-def pack(source: Path, target: Path) -> None:
-    """The networks of a finished run, without logs, support actions and what only training needs."""
-    target.mkdir(parents=True, exist_ok=True)
-    shutil.copy(source / "config.json", target)
-    for name in ("behaviour", "critic", "cloning"):
-        if (source / f"{name}.safetensors").exists():
-            tensors, about = load_tensors(source / f"{name}.safetensors")
-            save_tensors(target / f"{name}.safetensors", {k: v for k, v in tensors.items() if not k.startswith("value.")}, about)
 
 
 def main() -> None:
@@ -116,7 +94,11 @@ def main() -> None:
     choice = {scale: [one[scale] for one in tried] for scale in scales}
     best = max(scales, key=lambda scale: sum(map(sum, choice[scale])))
     print({scale: round(sum(map(sum, rows)) / 3 / CHOICE_EPISODES) for scale, rows in choice.items()}, flush=True)
-    policies = {"s = 0": lambda q: guided(q, 0.0), f"s = {best:g}": lambda q: guided(q, best), "best of 8": best_of_8}
+    policies = {
+        "s = 0": lambda q: guided_policy(q, 0.0, ACTING_SEED),
+        f"s = {best:g}": lambda q: guided_policy(q, best, ACTING_SEED),
+        "best of 8": lambda q: best_of_k_policy(q, 8, ACTING_SEED),
+    }
     if config.cloning_steps:
         policies["deterministic clone"] = lambda q: lambda states: clone_policy(q, states)
     found = {}
@@ -135,7 +117,7 @@ def main() -> None:
     }
     (arguments.out / "final.json").write_text(json.dumps(final, indent=1) + "\n", encoding="utf-8")
     for seed in SEEDS:
-        pack(arguments.out / f"seed-{seed}", arguments.out / "runs" / f"seed-{seed}")
+        keep_weights(seed_folder(arguments.out, seed), seed_folder(arguments.out / "runs", seed))
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from cepkit import plots
-from cepkit.denoisers import Denoiser, ExactDenoiser, FunctionDenoiser, predict
+from cepkit.denoisers import Denoiser, ExactDenoiser, FunctionDenoiser
 from cepkit.gridded import GriddedTruth
-from cepkit.guidance import ExactGuidance, Guided
+from cepkit.guidance import Guided
 from cepkit.lab.estimators import Estimators, Failure, Field, Guard
+from cepkit.lab.measures import Along, Finished, Measures
 from cepkit.lab.tabulated import LookedUp, has_table
-from cepkit.metrics import ErrorProbe, kernel_bandwidths, mmd2, mode_masses, relative_error, total_variation
 from cepkit.sampling import METHODS, initial_noise, time_grid, walk
 from cepkit.schedules import Schedule, VPLinear
 from cepkit.toys import Toy
@@ -30,7 +30,6 @@ TABLE_SIDE, COARSE_SIDE = 112, 45
 MAP_SIDE = 49  # odd, so that every second point is a symmetric grid of arrows
 _THROWN = 4.0  # times as far out as the finest tables reach others, for particles that DPS throws
 _BEYOND = 1e3  # particles are looked at no further out than this
-_PROBE_POINTS, _MEASURED, _FLOOR_SETS = 256, 1000, 5
 _VISIBLE_DEPTH = 12.0
 
 
@@ -86,27 +85,6 @@ class Maps(NamedTuple):
     failures: list[Failure | None]
 
 
-class Along(NamedTuple):
-    """Over p_t at each time: root mean square lengths of the score (T,) and of each guidance (P, T), and relative errors of the
-    guidances (P, T); NaN where an estimator failed or, for errors, where nothing is to be guided (beta = 0)."""
-
-    times: list[float]
-    score: Tensor
-    guidance: Tensor
-    errors: Tensor
-
-
-class Finished(NamedTuple):
-    """Of the finished samples: MMD^2 to exact ones (P,) and the largest between exact sets, total variation of the mode masses
-    (P,; NaN for a toy of one mode), mean energies (P,) and the target's."""
-
-    mmd2: Tensor
-    mmd2_floor: float
-    mode_error: Tensor
-    mean_energy: Tensor
-    target_energy: float
-
-
 class Simulation:
     """A toy, the estimators to compare on it, and the denoiser they all share.
 
@@ -145,8 +123,7 @@ class Simulation:
         self.estimators = Estimators(
             replace(toy, truth=self.gridded), estimators, self.schedule, beta=beta, train_steps=train_steps
         )
-        self._probes: dict[tuple, ErrorProbe] = {}
-        self._targets: dict[float, tuple[Tensor, Tensor, float]] = {}
+        self._measures = Measures(toy, self.gridded, self.denoiser, self.schedule)
 
     def on(self, toy: Toy) -> Simulation:
         """The same panels on another toy, with its exact denoiser."""
@@ -255,67 +232,11 @@ class Simulation:
 
     def along(self, beta: float, steps: int) -> Generator[None, None, Along]:
         """The fields along the sampler's times, at points of p_t."""
-        guards, times = self.estimators.guards(beta, look_up=False), self.times(steps).tolist()
-        rows = []
-        for t in times:
-            rows.append(self._measure_fields(t, beta, guards))
-            yield
-        return Along(times, *(torch.stack(column, -1) for column in zip(*rows, strict=True)))
+        return self._measures.along(self.estimators.guards(beta, look_up=False), beta, self.times(steps).tolist())
 
     def finished(self, paths: Paths, beta: float) -> Generator[None, None, Finished]:
         """The samples at the end of the paths, against exact draws of the target."""
-        exact, bandwidths, floor = yield from self._target(beta)
-        target = self.toy.truth.tilt(beta)
-        rows = []
-        for x in paths.x[:, -1, :_MEASURED]:
-            x = x.clamp(-_BEYOND, _BEYOND).contiguous()
-            distance = mmd2(x, exact, bandwidths=bandwidths) if len(x) > 1 else torch.tensor(torch.nan)
-            yield
-            wanted = target.mode_masses()
-            modes = total_variation(mode_masses(x, target), wanted) if len(wanted) > 1 else torch.tensor(torch.nan).double()
-            yield
-            rows.append(torch.stack([distance.double(), modes, self.toy.energy(x).mean().double()]))
-            yield
-        distances, modes, energies = torch.stack(rows).T
-        return Finished(distances, floor, modes, energies, float(self.toy.energy(exact).mean()))
-
-    def _measure_fields(self, t: float, beta: float, guards: list[Guard]) -> tuple[Tensor, Tensor, Tensor]:
-        key = (t, beta)
-        if key not in self._probes:
-            if len(self._probes) > 400:
-                self._probes.clear()
-            self._probes[key] = ErrorProbe(self.toy.truth, beta, self.schedule, times=(t,), n=_PROBE_POINTS, generator=_seeded(1))
-        (x,), (exact,) = self._probes[key].points, self._probes[key].exact
-        norms, errors = [], []
-        for guard in guards:
-            field = exact if self._is_exact(guard, beta) else guard(x, t)
-            known = guard.field is not None and guard.failure is None
-            norms.append(_size(field) if known else torch.tensor(torch.nan))
-            errors.append(relative_error(field, exact) if known and beta > 0 else torch.tensor(torch.nan))
-        return _size(predict(self.denoiser, "score", x, t)), torch.stack(norms), torch.stack(errors)
-
-    def _is_exact(self, guard: Guard, beta: float) -> bool:
-        """Whether this is the truth itself, which is measured as such and not as looked up."""
-        return isinstance(guard.field, ExactGuidance) and guard.field == ExactGuidance(self.gridded, beta, self.schedule)
-
-    def _target(self, beta: float) -> Generator[None, None, tuple[Tensor, Tensor, float]]:
-        """Exact samples, the kernel's bandwidths, and the largest MMD^2 of further exact sets."""
-        if beta not in self._targets:
-            target, generator = self.toy.truth.tilt(beta), _seeded(2)
-            exact = target.sample(_MEASURED, generator=generator)[0]
-            bandwidths = kernel_bandwidths(exact)
-            floors = []
-            for _ in range(_FLOOR_SETS):
-                other = target.sample(_MEASURED, generator=generator)[0]
-                floors.append(float(mmd2(other, exact, bandwidths=bandwidths)))
-                yield
-            self._targets[beta] = (exact, bandwidths, max(floors))
-        return self._targets[beta]
-
-
-def _size(field: Tensor) -> Tensor:
-    """The root mean square length of vectors (n, 2)."""
-    return field.square().sum(-1).mean().sqrt()
+        return self._measures.finished(paths.x[:, -1].clamp(-_BEYOND, _BEYOND).contiguous(), beta)
 
 
 def _seeded(seed: int) -> torch.Generator:

@@ -18,6 +18,7 @@ from cepkit.rl.layers import Linear, Members
 from cepkit.rl.networks import build
 from cepkit.rl.prepared import Prepared
 from cepkit.rl.qgpo import QGPO
+from cepkit.rl.rollouts import Policy
 from cepkit.rl.stage import Seeds, Stage
 from cepkit.validation import check_number, check_points
 
@@ -70,6 +71,18 @@ class CloningTraining(Stage):
     def _losses(self) -> dict[str, Tensor]:
         index = self.streams.randint(len(self.data), (self.config.critic_batch,))
         return {"cloning": mse_loss(self.fits["cloning"].network(self.data.states[index]).float(), self.data.actions[index])}
+
+
+def guided_policy(qgpo: QGPO, scale: float, seed: int) -> Policy:
+    """The guided policy at a scale, whose noise starts from `seed`."""
+    generator = torch.Generator(qgpo.mean.device).manual_seed(seed)
+    return lambda states: qgpo.act(states, scale, generator)
+
+
+def best_of_k_policy(qgpo: QGPO, k: int, seed: int) -> Policy:
+    """`best_of_k`, whose noise starts from `seed`."""
+    generator = torch.Generator(qgpo.mean.device).manual_seed(seed)
+    return lambda states: best_of_k(qgpo, states, k, generator)
 
 
 def clone_policy(qgpo: QGPO, states: Tensor) -> Tensor:

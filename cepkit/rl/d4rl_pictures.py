@@ -1,6 +1,6 @@
 """Pictures of locomotion data, of engines beside D4RL's machine, and of what policies and critics are worth. Each takes an Axes.
 
-Engines and policies keep one colour each (`ENGINE_COLOURS`, `POLICY_COLOURS`), safe for the colour-blind.
+Engines keep one colour each (`ENGINE_COLOURS`), safe for the colour-blind.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from pathlib import Path
 from cepkit.rl.catalogue import CATALOGUE, MAKERS, Entry, unknown_name
 from cepkit.rl.checksums import check_recorded, check_same, write_record
 from cepkit.rl.downloads import Progress, download, make_folder, one_at_a_time, progress_line
-from cepkit.rl.hdf5 import h5py_module, read_hdf5
+from cepkit.rl.extras import import_extra
+from cepkit.rl.hdf5 import read_hdf5
 from cepkit.rl.minari_bridge import PREFIX as MINARI
 from cepkit.rl.minari_bridge import load_minari
 from cepkit.rl.scores import family_of
@@ -180,7 +181,7 @@ def fetch(
     if here is not None:
         check_recorded(here)
         return here
-    h5py_module()  # before the download rather than after it
+    import_extra("h5py")  # before the download rather than after it
     path = dataset_folder(folder) / f"{name}.hdf5"
     make_folder(path)
     with one_at_a_time(path.parent):

@@ -18,6 +18,7 @@ from torch import Tensor
 from cepkit.rl.engines import Environment, find_environment
 from cepkit.rl.extras import import_extra
 from cepkit.rl.rollouts import Policy, ask
+from cepkit.rl.scores import REFERENCE_SCORES, normalized_score
 from cepkit.validation import check_number
 
 AT_ONCE = 64
@@ -63,12 +64,9 @@ class Evaluation:
 
     @property
     def score(self) -> float | None:
-        """D4RL's normalised score of the mean return, 0 for random and 100 for expert; None where D4RL has none (a maze)."""
-        if not self.environment.is_d4rls:
-            return None
-        from cepkit.rl.scores import normalized_score
-
-        return float(normalized_score(self.environment.name, self.mean))
+        """D4RL's normalised score of the mean return, 0 for random and 100 for expert; None where D4RL has none."""
+        name = self.environment.name
+        return float(normalized_score(name, self.mean)) if self.environment.is_d4rls and name in REFERENCE_SCORES else None
 
     def interval(self, level: float = 0.95, *, seed: int = 0) -> tuple[float, float]:
         """Bootstrap interval of the mean return over episodes; see `bootstrap_interval`."""

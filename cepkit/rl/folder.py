@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from cepkit import __version__
-from cepkit.checkpoints import fill, load_tensors, write_atomically
+from cepkit.checkpoints import fill, load_tensors, read_settings, save_tensors, write_atomically
 from cepkit.rl.baselines import cloning_network
 from cepkit.rl.behaviour import behaviour_network
 from cepkit.rl.config import QGPOConfig
@@ -66,18 +66,18 @@ def read_config(folder: Path) -> dict:
     Raises:
         ValueError: no run there, or a file that does not read.
     """
-    path = folder / CONFIG
-    if not path.is_file():
-        raise ValueError(f"{folder}: expected a run folder with {CONFIG}, found none")
-    try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: expected JSON, but it does not read ({error})") from error
-    wanted = {"data", "state_dim", "action_dim", "save_every", "qgpo"}
-    missing = wanted - (written.keys() if isinstance(written, dict) else set())
-    if missing:
-        raise ValueError(f"{path}: expected the settings of a run, but {', '.join(sorted(missing))} is missing")
-    return written
+    return read_settings(folder / CONFIG, ("data", "state_dim", "action_dim", "save_every", "qgpo"))
+
+
+def keep_weights(run: Path, target: Path) -> None:
+    """Copy what `load_run` reads of a finished run, without logs, support actions and what only training needs."""
+    target.mkdir(parents=True, exist_ok=True)
+    write_atomically(target / CONFIG, (run / CONFIG).read_bytes())
+    for name in ("behaviour", "critic", "cloning"):
+        if (run / f"{name}.safetensors").exists():
+            tensors, about = load_tensors(run / f"{name}.safetensors")
+            kept = {key: value for key, value in tensors.items() if not key.startswith("value.")}
+            save_tensors(target / f"{name}.safetensors", kept, about)
 
 
 def load_run(folder: str | Path, *, device: torch.device | str = "cpu") -> QGPO:

@@ -5,27 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
 from cepkit.checkpoints import write_atomically
+from cepkit.rl.extras import import_extra
 from cepkit.rl.schema import KEYS, check_raw
 
 _CHUNK_ROWS = 8192  # whole rows, which read fast and compress well
-
-
-def h5py_module() -> ModuleType:
-    """The h5py package.
-
-    Raises:
-        ValueError: it is not installed.
-    """
-    try:
-        import h5py
-    except ImportError as error:
-        raise ValueError("h5py: expected it for HDF5 files, but it is not installed: pip install -e '.[rl]'") from error
-    return h5py
 
 
 def read_hdf5(path: str | Path, *, content: bool = True) -> dict[str, np.ndarray]:
@@ -42,7 +29,7 @@ def read_hdf5(path: str | Path, *, content: bool = True) -> dict[str, np.ndarray
         ValueError: no such file, one that is cut short or of another kind, or content outside the schema; it names file and key.
     """
     path = Path(path)
-    h5py = h5py_module()
+    h5py = import_extra("h5py")
     if not path.is_file():
         raise ValueError(f"{path}: expected an HDF5 file in D4RL's schema, found none")
     try:
@@ -66,7 +53,7 @@ def write_hdf5(path: str | Path, raw: Mapping[str, np.ndarray]) -> None:
         ValueError: content outside the schema.
         OSError: the file cannot be written.
     """
-    h5py = h5py_module()
+    h5py = import_extra("h5py")
     arrays = check_raw(raw, str(path))
     memory = io.BytesIO()
     with h5py.File(memory, "w") as file:

@@ -3,12 +3,12 @@ the last before a truncation included: nothing is dropped, unlike in D4RL's file
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
+from cepkit.rl.extras import import_extra
 from cepkit.rl.schema import check_raw
 from cepkit.rl.transitions import Transitions, returns_of
 
@@ -28,7 +28,7 @@ def load_minari(dataset_id: str) -> Transitions:
         ValueError: Minari is not installed, no such set here, or observations and actions that are not plain vectors.
     """
     where = f"{PREFIX}{dataset_id}"
-    minari = _minari()
+    minari = import_extra("minari")
     try:
         dataset = minari.load_dataset(dataset_id)
     except (OSError, ValueError, KeyError) as error:
@@ -58,14 +58,6 @@ def load_minari(dataset_id: str) -> Transitions:
         episode_returns=torch.from_numpy(returns_of(raw["rewards"], raw["terminals"] | raw["timeouts"])),
         ends=torch.from_numpy(ends),
     )
-
-
-def _minari() -> ModuleType:
-    try:
-        import minari
-    except ImportError as error:
-        raise ValueError("minari: expected it for Minari sets, but it is not installed: pip install -e '.[rl]'") from error
-    return minari
 
 
 def _states(observations: Any, steps: int, where: str) -> np.ndarray:

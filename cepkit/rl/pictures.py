@@ -15,7 +15,7 @@ from torch import Tensor
 from cepkit.plots import DENSITY_MAP, ENERGY_MAP
 from cepkit.rl import maze
 from cepkit.rl.action_view import REACH, ActionView, EnergyView
-from cepkit.rl.evaluate import bootstrap_interval
+from cepkit.rl.pooled import two_level_interval
 from cepkit.rl.transitions import Transitions
 
 Q_MAP = f"{ENERGY_MAP}_r"
@@ -117,13 +117,13 @@ def paths(ax: Axes, states: Tensor, *, colour: str = POLICY_COLOURS["guided"], t
 def returns(ax: Axes, found: Mapping[str, Tensor], *, title: str = "") -> Axes:
     """Every episode's return for each policy, with its mean and a 95 % interval: (runs, episodes).
 
-    The interval is over the means of the runs where there are several, else over episodes.
+    The interval is `cepkit.rl.pooled.two_level_interval`: over runs and episodes, or with one run over its episodes alone.
     """
     random = np.random.default_rng(0)
     for row, values in enumerate(found.values()):
         every = values.flatten().numpy()
         ax.plot(every, row + random.uniform(-0.25, 0.25, len(every)), ".", color="#56B4E9", markersize=3, alpha=0.7)
-        low, high = bootstrap_interval(values.mean(1) if len(values) > 1 else values[0])
+        low, high = two_level_interval(values)
         ax.plot([low, high], [row, row], color=_ARROW, linewidth=2.5, zorder=3)
         ax.plot(every.mean(), row, "D", color="#D55E00", markersize=6, zorder=4)
     ax.set(yticks=range(len(found)), yticklabels=list(found), xlabel="return of an episode", title=title)

@@ -83,6 +83,7 @@ def two_level_interval(returns: Tensor, level: float = 0.95, *, seed: int = 0) -
 
     With one run it is `cepkit.rl.evaluate.bootstrap_interval` of its episodes.
     """
+    returns = returns.double()
     runs, episodes = returns.shape
     if runs == 1:
         return bootstrap_interval(returns[0], level, seed=seed)

@@ -20,11 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from cepkit import __version__
 from cepkit.checkpoints import write_atomically
-from cepkit.rl.baselines import best_of_k, clone_policy
+from cepkit.rl.baselines import best_of_k_policy, clone_policy, guided_policy
 from cepkit.rl.checksums import sha256_of
 from cepkit.rl.engines import Environment
 from cepkit.rl.evaluate import evaluate
@@ -32,7 +31,6 @@ from cepkit.rl.extras import import_extra
 from cepkit.rl.qgpo import QGPO
 from cepkit.rl.rollouts import Policy
 from cepkit.rl.run import load_run, read_config
-from cepkit.rl.scores import REFERENCE_SCORES, normalized_score
 from cepkit.validation import check_number
 
 K = 16
@@ -118,28 +116,21 @@ def read_results(folder: Path) -> list[Result]:
 def policies_of(qgpo: QGPO, scales: Sequence[float], *, baselines: bool, seed: int) -> dict[str, Policy]:
     """The policies to evaluate by name: each scale, cloning where it was trained; with `baselines` the behaviour model (scale 0)
     and the best of its K draws too. All draw the same noise, decided by `seed`."""
-    device = qgpo.mean.device
-
-    def seeded(act: Callable[[torch.Generator], Policy]) -> Policy:
-        return act(torch.Generator(device).manual_seed(seed))
-
     wanted = [check_number(scale, name="scales", low=0.0) for scale in scales]
     if baselines and 0.0 not in wanted:
         wanted.insert(0, 0.0)
-    found = {scale_name(s): seeded(lambda g, s=s: partial(_guided, qgpo, s, g)) for s in wanted}
+    found = {scale_name(scale): guided_policy(qgpo, scale, seed) for scale in wanted}
     if qgpo.cloning is not None:
         found[CLONING] = partial(clone_policy, qgpo)
     if baselines:
-        found[BEST_OF_K] = seeded(lambda g: partial(_best, qgpo, g))
+        found[BEST_OF_K] = best_of_k_policy(qgpo, K, seed)
     return found
 
 
-def _guided(qgpo: QGPO, scale: float, generator: torch.Generator, states: Tensor) -> Tensor:
-    return qgpo.act(states, scale, generator)
-
-
-def _best(qgpo: QGPO, generator: torch.Generator, states: Tensor) -> Tensor:
-    return best_of_k(qgpo, states, K, generator)
+def weights_of(folder: Path) -> str:
+    """SHA-256 over the files of a run's weights."""
+    files = (folder / f"{name}.safetensors" for name in _WEIGHTS)
+    return hashlib.sha256("".join(sha256_of(path) for path in files if path.exists()).encode()).hexdigest()
 
 
 def evaluate_run(
@@ -164,9 +155,8 @@ def evaluate_run(
         ValueError: a run that is not finished, observations or actions of another size, numbers out of range, or as `evaluate`.
         OSError: the folder cannot be written.
     """
-    written, qgpo = read_config(folder), load_run(folder, device=device)
+    written, qgpo, weights = read_config(folder), load_run(folder, device=device), weights_of(folder)
     _check_sizes(environment, written["state_dim"], written["action_dim"], written["data"]["name"])
-    digest = hashlib.sha256("".join(sha256_of(p) for n in _WEIGHTS if (p := folder / f"{n}.safetensors").exists()).encode())
     found = []
     run_seed = qgpo.config.seed
     draws = int(np.random.SeedSequence([seed, run_seed]).generate_state(1)[0])
@@ -183,7 +173,7 @@ def evaluate_run(
             "seed": seed,
             "episodes": episodes,
             "checkpoint": "last",
-            "weights": digest.hexdigest(),
+            "weights": weights,
         }
         path = folder / _file_name(settings)
         before = Result.read(path) if path.exists() else None
@@ -209,12 +199,7 @@ def _evaluated(policy: Policy, environment: Environment, settings: Mapping[str, 
             device=device,
         )
     success = None if got.success is None else got.success.tolist()
-    score = float(normalized_score(environment.name, got.mean)) if _has_score(environment) else None
-    return Result(**settings, returns=got.returns.tolist(), lengths=got.lengths.tolist(), success=success, score=score)
-
-
-def _has_score(environment: Environment) -> bool:
-    return environment.is_d4rls and environment.name in REFERENCE_SCORES
+    return Result(**settings, returns=got.returns.tolist(), lengths=got.lengths.tolist(), success=success, score=got.score)
 
 
 def _file_name(settings: Mapping[str, object]) -> str:

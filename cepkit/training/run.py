@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from cepkit import __version__
-from cepkit.checkpoints import check_same_tensors, fill, load_tensors, save_tensors, write_atomically
+from cepkit.checkpoints import check_same_tensors, fill, load_tensors, read_settings, save_tensors, write_atomically
 from cepkit.guidance import LearnedGuidance
 from cepkit.metrics import ErrorProbe
 from cepkit.networks import MLPDenoiser, MLPEnergy
@@ -170,17 +170,7 @@ def resume_run(folder: str | Path, data: tuple[Tensor, Tensor] | None = None) ->
 
 
 def _read_config(folder: Path) -> dict:
-    path = folder / _CONFIG
-    if not path.is_file():
-        raise ValueError(f"{folder}: expected a run folder with {_CONFIG}, found none")
-    try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: expected JSON, but it does not read ({error})") from error
-    missing = {"data", "dim", "sha256", "save_every", "training"} - (written.keys() if isinstance(written, dict) else set())
-    if missing:
-        raise ValueError(f"{path}: expected the settings of a run, but {', '.join(sorted(missing))} is missing")
-    return written
+    return read_settings(folder / _CONFIG, ("data", "dim", "sha256", "save_every", "training"))
 
 
 def _step_of(metadata: dict[str, str], config: TrainingConfig, path: Path) -> int:

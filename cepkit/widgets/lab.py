@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import anywidget
 import torch
 import traitlets
 
@@ -24,6 +23,7 @@ from cepkit.widgets.packing import colour_tables, pack_chart, pack_maps, pack_pa
 from cepkit.widgets.page import SCALES, lab_page
 from cepkit.widgets.scripts import script, style
 from cepkit.widgets.worker import Worker
+from cepkit.widgets.working import WorkingWidget
 
 DEFAULT = ("exact", "mean energy", "DPS", "no guidance")
 _COLOURS = ("#882255", "#44AA99", "#999933", "#AA4499")  # of callables that the course has no colour for
@@ -35,7 +35,7 @@ _RETRAINED_EVERY = 1.5  # seconds of training between two pictures of it
 _SETTINGS = tuple(Settings.__dataclass_fields__)
 
 
-class GuidanceLab(anywidget.AnyWidget):
+class GuidanceLab(WorkingWidget):
     """Panels side by side for the chosen estimators, over the same sliders.
 
     Every control is a trait, so `lab.scale = 2.0` does what the slider does. In a notebook the work happens between two events
@@ -55,8 +55,7 @@ class GuidanceLab(anywidget.AnyWidget):
     """
 
     _esm = script("data", "draw", "chart", "controls", "lab")
-    _css = style("lab")
-    _worker: Worker | None = None  # none yet where a mistake in the arguments ends the construction
+    _css = style("common", "lab")
 
     scale = traitlets.Float(1.0).tag(sync=True)
     beta = traitlets.Float(3.0).tag(sync=True)
@@ -132,10 +131,6 @@ class GuidanceLab(anywidget.AnyWidget):
         """What the controls say."""
         return Settings(**{name: getattr(self, name) for name in _SETTINGS})
 
-    def settle(self) -> None:
-        """Finish all the work that the present settings ask for, training included."""
-        self._worker.settle()
-
     def drop(self, x: float, y: float, t_index: int = 0) -> None:
         """Put a particle down at (x, y) at the sampler's time of this index and show its path under every estimator."""
         self._dropped.append((float(x), float(y), min(max(int(t_index), 0), self.steps)))
@@ -145,15 +140,6 @@ class GuidanceLab(anywidget.AnyWidget):
         """Take all dropped particles away."""
         self._dropped = []
         self.drops = []
-
-    def close(self) -> None:
-        """Stop working, let go of every observer and of the tables, and remove the view."""
-        if self._worker is not None:
-            self._worker.stop()
-            self.layout.close()
-        self.unobserve_all()
-        self._msg_callbacks.callbacks.clear()
-        super().close()
 
     def save_html(self, path: str | Path, *, scales: Iterable[float] = SCALES, seeds: Iterable[int] = (0, 1, 2)) -> Path:
         """Write the lab at the present beta, steps and sampler as one file that needs neither Python nor a network.

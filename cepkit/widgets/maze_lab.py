@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
-import anywidget
 import numpy as np
 import torch
 import traitlets
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cepkit.rl import maze
 from cepkit.rl.action_view import REACH, ActionView, look, look_at_energy
-from cepkit.rl.baselines import best_of_k, clone_policy
+from cepkit.rl.baselines import best_of_k_policy, clone_policy, guided_policy
 from cepkit.rl.engines import make_env
 from cepkit.rl.pictures import POLICY_COLOURS
 from cepkit.rl.qgpo import QGPO
@@ -22,6 +22,7 @@ from cepkit.validation import check_number
 from cepkit.widgets.packing import colour_tables, pack_binary, pack_picture
 from cepkit.widgets.scripts import script, style
 from cepkit.widgets.worker import Worker
+from cepkit.widgets.working import WorkingWidget
 
 FASTEST = 5.0  # metres per second, the environment's own limit
 LARGEST_SCALE = 20.0
@@ -38,7 +39,7 @@ _SHOWN_EVERY = 0.4  # seconds between two pictures of a path that grows
 _STATE = ("place", "vx", "vy", "seed")
 
 
-class MazeLab(anywidget.AnyWidget):
+class MazeLab(WorkingWidget):
     """The maze on the left; on the right four panels over the actions of the chosen state.
 
     Every control is a trait, so `lab.place = [1.0, 1.0]` does what a click does. In a notebook the work happens between two
@@ -61,8 +62,7 @@ class MazeLab(anywidget.AnyWidget):
     """
 
     _esm = script("data", "draw", "controls", "maze")
-    _css = style("maze")
-    _worker: Worker | None = None
+    _css = style("common", "maze")
 
     place = traitlets.List(traitlets.Float(), default_value=[-1.0, 1.0]).tag(sync=True)
     vx = traitlets.Float(0.0).tag(sync=True)
@@ -108,19 +108,6 @@ class MazeLab(anywidget.AnyWidget):
     def state(self) -> Tensor:
         """(x, y, v_x, v_y), float32."""
         return torch.tensor([*self.place, self.vx, self.vy])
-
-    def settle(self) -> None:
-        """Finish all the work that the present settings ask for."""
-        self._worker.settle()
-
-    def close(self) -> None:
-        """Stop working, let go of every observer, and remove the view."""
-        if self._worker is not None:
-            self._worker.stop()
-            self.layout.close()
-        self.unobserve_all()
-        self._msg_callbacks.callbacks.clear()
-        super().close()
 
     # -- controls ------------------------------------------------------------------------------------------------------
 
@@ -224,11 +211,11 @@ class MazeLab(anywidget.AnyWidget):
 
     def _drive(self) -> Iterator[None]:
         """One episode of each policy side by side, shown as it grows."""
-        generator, scale = self._generator(), self.scale
+        scale = self.scale
         policies = {
-            "guided": lambda states: self.qgpo.act(states, scale, generator),
-            "cloning": lambda states: clone_policy(self.qgpo, states),
-            "best of K": lambda states: best_of_k(self.qgpo, states, self.qgpo.config.support_actions, generator),
+            "guided": guided_policy(self.qgpo, self.scale, self.seed),
+            "cloning": partial(clone_policy, self.qgpo),
+            "best of K": best_of_k_policy(self.qgpo, self.qgpo.config.support_actions, self.seed),
         }
         if self.qgpo.cloning is None:
             del policies["cloning"]

@@ -89,7 +89,7 @@ def lab_page(lab: GuidanceLab, scales: tuple[float, ...], seeds: tuple[int, ...]
     ]
     return _PAGE.format(
         title=html.escape(f"Guidance lab: {lab.toy.name}, β = {settings.beta:g}"),
-        style=style("lab"),
+        style=style("common", "lab"),
         data=json.dumps(shell, default=_encoded).replace("<", "\\u003c"),
         script=script("data", "draw", "chart", "controls", "lab", "page").replace("export default { render };", ""),
     )

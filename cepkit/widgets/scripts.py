@@ -12,6 +12,6 @@ def script(*names: str) -> str:
     return "\n".join((_HERE / f"{name}.js").read_text(encoding="utf-8") for name in names)
 
 
-def style(name: str) -> str:
-    """The style sheet of this name."""
-    return (_HERE / f"{name}.css").read_text(encoding="utf-8")
+def style(*names: str) -> str:
+    """These style sheets of `js/`, one after the other."""
+    return "\n".join((_HERE / f"{name}.css").read_text(encoding="utf-8") for name in names)

@@ -203,7 +203,7 @@ def test_pictures_travel_as_bytes_with_blanks():
 
 
 def test_closing_frees_everything_a_hundred_times_over(monkeypatch):
-    monkeypatch.setattr("cepkit.lab.simulation._MEASURED", 20)
+    monkeypatch.setattr("cepkit.lab.measures._MEASURED", 20)
     toy, before, labs = make_toy("8gaussians"), len(registered), []
     for _ in range(100):
         lab = GuidanceLab(toy, ("exact",), particles=2, steps=1)

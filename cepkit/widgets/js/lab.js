@@ -5,7 +5,7 @@ const SECONDS_TO_PLAY = 4;
 
 function render({ model, el }) {
   const setup = () => model.get("setup");
-  const root = element("div", { className: "cepkit-lab", "data-lm-suppress-shortcuts": "true" });
+  const root = element("div", { className: "cepkit-root cepkit-lab", "data-lm-suppress-shortcuts": "true" });
   const controls = element("div", { className: "cepkit-bar" }), layers = element("div", { className: "cepkit-bar" });
   const play = element("button", { type: "button", className: "cepkit-play" });
   const panels = element("div", { className: "cepkit-panels" });

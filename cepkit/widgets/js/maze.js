@@ -6,7 +6,7 @@ const GUIDED = "#D55E00", WALL = "#7f7f7f", GOAL = "#009E73", BALL = 0.1;
 
 function render({ model, el }) {
   const setup = model.get("setup"), luts = setup.luts;
-  const root = element("div", { className: "cepkit-maze", "data-lm-suppress-shortcuts": "true" });
+  const root = element("div", { className: "cepkit-root cepkit-maze", "data-lm-suppress-shortcuts": "true" });
   const bar = element("div", { className: "cepkit-bar" });
   const drive = element("button", { type: "button", className: "cepkit-drive" });
   const figure = (title, canvas, ...rest) => element("figure", {}, element("h4", { textContent: title }), canvas, element("figcaption", {}, ...rest));
