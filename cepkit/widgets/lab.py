@@ -121,9 +121,9 @@ class GuidanceLab(WorkingWidget):
         }
         view = {"setup": self._setup(), "toy_name": self.toy.name, "panels": list(self.simulation.names)}
         super().__init__(position=float(settings.steps), **view, **layers, **vars(settings))
-        self.on_msg(self._on_message)
-        self.observe(self._changed, _SETTINGS)
-        self.observe(self._rebuild, ("toy_name", "panels"))
+        self._listen(self._on_message)
+        self._follow(self._changed, *_SETTINGS)
+        self._follow(self._rebuild, "toy_name", "panels")
         self._worker.start(until=lambda: bool(self.paths))  # something to look at before the first event
 
     @property
@@ -220,7 +220,7 @@ class GuidanceLab(WorkingWidget):
             self.paths = {}
             self._worker.start(until=lambda: bool(self.paths))
 
-    def _on_message(self, _widget: object, content: dict, _buffers: list) -> None:
+    def _on_message(self, content: dict) -> None:
         if content.get("type") == "drop":
             self.drop(content["x"], content["y"], round(content["position"]))
         elif content.get("type") == "clear":

@@ -99,9 +99,9 @@ class MazeLab(WorkingWidget):
         self._worker = Worker(self._work, self._cannot)
         given = {"place": [float(value) for value in place], "vx": vx, "vy": vy, "t": t, "scale": scale, "seed": seed}
         super().__init__(setup=self._setup(), **given)
-        self.on_msg(self._on_message)
-        self.observe(self._changed, (*_STATE, "t", "scale"))
-        self.observe(self._driven, "rollout")
+        self._listen(self._on_message)
+        self._follow(self._changed, *_STATE, "t", "scale")
+        self._follow(self._driven, "rollout")
         self._worker.start(until=lambda: bool(self.energies))
 
     @property
@@ -142,7 +142,7 @@ class MazeLab(WorkingWidget):
             "beta": self.qgpo.config.beta,
         }
 
-    def _on_message(self, _widget: object, content: object, _buffers: object) -> None:
+    def _on_message(self, content: object) -> None:
         """A click in the maze, or an arrow key: taken where the ball fits."""
         if not isinstance(content, dict) or content.get("type") != "place":
             return

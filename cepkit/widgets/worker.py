@@ -1,4 +1,8 @@
-"""Work between two events: a generator advanced a few milliseconds at a time, and begun anew when it has become stale."""
+"""Work between two events: a generator advanced a few milliseconds at a time, and begun anew when it has become stale.
+
+JupyterLab hands what a control says to another thread of the kernel than the one that runs cells (a subshell). All the work is
+done in one thread, that of the event loop in which it first began; `Worker.call` brings over whatever has to do with it.
+"""
 
 from __future__ import annotations
 
@@ -26,23 +30,32 @@ class Worker:
     def __init__(self, make: Callable[[], Iterator[float | None]], failed: Callable[[Exception], None]) -> None:
         self._make, self._failed = make, failed
         self._job: Iterator[float | None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task | None = None
         self._wanted, self.answered = False, True
         self._rest = 0.0
         self._news: asyncio.Event | None = None
 
+    def call(self, action: Callable[[], object]) -> None:
+        """Do this now, or soon where the work is done, if that is another thread."""
+        if self._loop is None or self._loop is _running_loop() or not self._loop.is_running():
+            action()
+        else:
+            self._loop.call_soon_threadsafe(action)
+
     def start(self, *, until: Callable[[], bool] | None = None) -> None:
         """Ask for work: in the background where an event loop runs, else to its end; before that, at once until this holds."""
+        if self._make is None:  # stopped
+            return
         self._wanted = True
         while until is not None and not until() and self.advance(0.0):
             pass
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # a script or a test: there is no later
+        loop = _running_loop()
+        if loop is None:  # a script or a test: there is no later
             self.settle()
             return
-        if self._task is None or self._task.done():
-            self._news = asyncio.Event()
+        if self._task is None or self._task.done() or self._loop is not loop:
+            self._loop, self._news = loop, asyncio.Event()
             self._task = loop.create_task(self._pump())
         self._news.set()
 
@@ -55,7 +68,7 @@ class Worker:
         """Drop the work and let go of whoever made it."""
         if self._task is not None:
             self._task.cancel()
-        self._job = self._task = None
+        self._job = self._task = self._loop = None
         self._wanted = False
         self._make = self._failed = None
 
@@ -89,3 +102,10 @@ class Worker:
                 return True
             if self._rest and seconds < 1.0:
                 return True
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

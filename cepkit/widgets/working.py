@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import anywidget
 
 from cepkit.widgets.worker import Worker
@@ -11,6 +14,14 @@ class WorkingWidget(anywidget.AnyWidget):
     """A widget with a `Worker`, which a subclass makes in its constructor."""
 
     _worker: Worker | None = None  # none yet where a mistake in the arguments ends the construction
+
+    def _follow(self, handler: Callable[[dict], None], *traits: str) -> None:
+        """Have changes of these traits handled where the work is done, whichever thread they come from."""
+        self.observe(lambda change: self._worker.call(partial(handler, change)), traits)
+
+    def _listen(self, handler: Callable[[object], None]) -> None:
+        """The same for what the view sends; `handler` gets the content."""
+        self.on_msg(lambda _widget, content, _buffers: self._worker.call(partial(handler, content)))
 
     def settle(self) -> None:
         """Finish now all the work that the present settings ask for, training included."""

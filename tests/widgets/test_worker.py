@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 
 from cepkit.widgets.worker import Worker
 
@@ -93,3 +95,43 @@ def test_stopped_is_stopped():
         return desk.log, desk.worker.advance(0.0)
 
     assert asyncio.run(use()) == ([], False)
+
+
+def test_what_another_thread_asks_for_is_done_here_and_now():
+    """JupyterLab's subshells: the message of a slider arrives in another thread, with an event loop of its own."""
+
+    async def use():
+        desk, threads = Desk(), []
+
+        def resting():
+            number = desk.wanted
+            desk.worker.answered = True
+            threads.append((number, threading.get_ident()))
+            yield 30.0  # seconds that it would rather wait
+            threads.append("rested")
+
+        def wants(number):
+            async def moves():
+                desk.worker.call(lambda: desk.want(number))
+
+            return lambda: asyncio.run(moves())
+
+        desk.worker._make = resting
+        desk.want(1)
+        await asyncio.sleep(0.02)
+        begin = time.monotonic()
+        threading.Thread(target=wants(2)).start()
+        while len(threads) < 2 and time.monotonic() - begin < 10:
+            await asyncio.sleep(0.01)
+        desk.worker.stop()
+        return threads, threading.get_ident(), time.monotonic() - begin
+
+    threads, here, passed = asyncio.run(use())
+    assert threads == [(1, here), (2, here)] and passed < 5
+
+
+def test_after_the_end_nothing_is_asked_for():
+    desk = Desk()
+    desk.worker.stop()
+    desk.want(1)
+    assert desk.log == [] and not desk.errors
