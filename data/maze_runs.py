@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from cepkit.rl import PRESETS, Transitions, load_dataset, load_run, maze
 from cepkit.rl.engines import find_environment
@@ -24,16 +25,27 @@ from cepkit.rl.truth import TRUTH_TIMES, guidance_errors
 
 HERE = Path(__file__).parent
 CHOOSING, REPORTING, EPISODES = 1000, 2000, 50
+MOST = 1024  # draws that stand for the behaviour itself
 
 
 def field_errors(run: Path, data: Transitions) -> str:
-    """Relative errors of the learned field in 200 states against the exact ones of K draws, in words."""
+    """Errors of the learned field in 200 states against exact ones, and those of the exact field of the most draws, in words."""
     qgpo, generator = load_run(run), torch.Generator().manual_seed(0)
     states, found = data.observations[torch.randint(len(data), (200,), generator=generator)], []
-    for k in (qgpo.config.support_actions, 256):
-        support = qgpo.draw(states[:, None].expand(-1, k, -1), generator=generator)
-        errors = guidance_errors(qgpo, states, support, noises=1 + 32 // k, generator=generator)
-        found.append(f"against {k} draws " + ", ".join(f"{error:.2f}" for error in errors))
+
+    def draws(k: int) -> Tensor:
+        return qgpo.draw(states[:, None].expand(-1, k, -1), generator=generator)
+
+    def said(errors: Tensor) -> str:
+        return " ".join(f"{error:.2f}" for error in errors)
+
+    for k in (qgpo.config.support_actions, 256, MOST):
+        support, noises = draws(k), 1 + 32 // k
+        text = f"against {k} draws {said(guidance_errors(qgpo, states, support, noises=noises, generator=generator))}"
+        if k < MOST:
+            scatter = guidance_errors(qgpo, states, support, noises=noises, other=draws(MOST), generator=generator)
+            text += f" (their own scatter {said(scatter)})"
+        found.append(text)
     return f"error of the learned guidance at t = {', '.join(map(str, TRUTH_TIMES))}: " + "; ".join(found)
 
 

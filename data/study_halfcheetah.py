@@ -10,14 +10,17 @@ nothing was chosen. `final.json` in the folder gets every return, and `runs/` th
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import Normal
 
 from cepkit.guidance import Guided
 from cepkit.rl import PRESETS, QGPO, evaluate, load_dataset
@@ -26,14 +29,17 @@ from cepkit.rl.behaviour import draw_actions
 from cepkit.rl.ensemble import Ensemble
 from cepkit.rl.evaluate import bootstrap_interval
 from cepkit.rl.folder import keep_weights
+from cepkit.rl.prepared import Prepared, prepare
 from cepkit.rl.seed_folders import seed_folder
 from cepkit.sampling import initial_noise
+from cepkit.training.fit import Fit
 
 NAME = "halfcheetah-small-replay"
 SEEDS = (0, 1, 2)
-CHOICE_SEED, CHOICE_EPISODES = 2_000, 6
-REPORT_SEED, REPORT_EPISODES = 9_000, 20
+CHOICE_SEED, CHOICE_EPISODES = 2_000, 10
+REPORT_SEED, REPORT_EPISODES = 12_000, 20
 ACTING_SEED = 1
+CLONE_STEPS, CLONE_WIDTH = 5000, 256
 T_975 = 4.302653  # Student's t with 2 degrees of freedom, for the mean of three training seeds
 
 
@@ -45,8 +51,8 @@ def seed_interval(means: Sequence[float]) -> tuple[float, float]:
 
 
 def played(policy: Callable, seed: int, episodes: int) -> list[float]:
-    """Returns of whole episodes, to a tenth."""
-    return [round(value, 1) for value in evaluate(policy, NAME, episodes=episodes, seed=seed).returns.tolist()]
+    """Returns of whole episodes played side by side, to a tenth."""
+    return [round(value, 1) for value in evaluate(policy, NAME, episodes=episodes, seed=seed, at_once=episodes).returns.tolist()]
 
 
 def side_by_side(qgpo: QGPO, scales: Sequence[float], seed: int, episodes: int) -> dict[float, list[float]]:
@@ -62,6 +68,32 @@ def side_by_side(qgpo: QGPO, scales: Sequence[float], seed: int, episodes: int) 
 
     returns = played(policy, seed, len(rows))
     return {scale: returns[index :: len(scales)] for index, scale in enumerate(scales)}
+
+
+def gaussian_clone(data: Prepared, seed: int) -> Callable[[Tensor], Tensor]:
+    """The usual sampling clone: a Gaussian whose mean and spread are networks of the state, by maximum likelihood."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        sizes = (data.states.shape[1], CLONE_WIDTH, CLONE_WIDTH, 2 * data.actions.shape[1])
+        layers = [part for a, b in itertools.pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
+        fit = Fit(nn.Sequential(*layers[:-1]), learning_rate=1e-3, steps=CLONE_STEPS, warmup=100, ema=0.995)
+
+    def given(network: nn.Module, states: Tensor) -> Normal:
+        mean, log_std = network(states).chunk(2, -1)
+        return Normal(mean, log_std.clamp(-5.0, 2.0).exp())
+
+    for _ in range(CLONE_STEPS):
+        index = torch.randint(len(data), (256,), generator=generator)
+        fit.step(-given(fit.network, data.states[index]).log_prob(data.actions[index]).mean())
+    noise = torch.Generator().manual_seed(ACTING_SEED)
+
+    def policy(states: Tensor) -> Tensor:
+        with torch.no_grad():
+            actions = given(fit.average, (states - data.mean) / data.std)
+        return actions.mean + actions.stddev * torch.randn(actions.mean.shape, generator=noise)
+
+    return policy
 
 
 def summary(returns: Sequence[Sequence[float]]) -> dict[str, object]:
@@ -83,7 +115,8 @@ def main() -> None:
     parser.add_argument("--preset", default="halfcheetah-small", help="settings by name (default halfcheetah-small)")
     arguments = parser.parse_args()
     began, config = time.process_time(), PRESETS[arguments.preset]
-    ensemble = Ensemble(arguments.out, config, load_dataset(NAME), SEEDS)
+    transitions = load_dataset(NAME)
+    ensemble = Ensemble(arguments.out, config, transitions, SEEDS)
     for step in ensemble:
         if step.index % 1000 == 0 or step.index == step.steps:
             losses = ", ".join(f"{part} {float(loss):.4f}" for part, loss in step.losses.items())
@@ -94,18 +127,24 @@ def main() -> None:
     choice = {scale: [one[scale] for one in tried] for scale in scales}
     best = max(scales, key=lambda scale: sum(map(sum, choice[scale])))
     print({scale: round(sum(map(sum, rows)) / 3 / CHOICE_EPISODES) for scale, rows in choice.items()}, flush=True)
+    data = prepare(transitions, config)
+    guided, k = f"s = {best:g}", config.support_actions
     policies = {
-        "s = 0": lambda q: guided_policy(q, 0.0, ACTING_SEED),
-        f"s = {best:g}": lambda q: guided_policy(q, best, ACTING_SEED),
-        "best of 8": lambda q: best_of_k_policy(q, 8, ACTING_SEED),
+        "s = 0": lambda q, seed: guided_policy(q, 0.0, ACTING_SEED),
+        guided: lambda q, seed: guided_policy(q, best, ACTING_SEED),
+        f"best of {k}": lambda q, seed: best_of_k_policy(q, k, ACTING_SEED),
+        "sampling clone": lambda q, seed: gaussian_clone(data, seed),
     }
     if config.cloning_steps:
-        policies["deterministic clone"] = lambda q: lambda states: clone_policy(q, states)
+        policies["deterministic clone"] = lambda q, seed: partial(clone_policy, q)
     found = {}
     for name, make in policies.items():
-        found[name] = summary([played(make(q), REPORT_SEED, REPORT_EPISODES) for q in qgpos])
+        returns = [played(make(q, seed), REPORT_SEED, REPORT_EPISODES) for q, seed in zip(qgpos, SEEDS, strict=True)]
+        found[name] = summary(returns)
         print(name, {key: value for key, value in found[name].items() if key != "returns"}, flush=True)
-    apart = {kind: found[f"s = {best:g}"][kind][0] > found["s = 0"][kind][1] for kind in ("interval_episodes", "interval_seeds")}
+    rivals = [found[name] for name in ("s = 0", "sampling clone")]
+    kinds = ("interval_episodes", "interval_seeds")
+    apart = {kind: all(found[guided][kind][0] > rival[kind][1] for rival in rivals) for kind in kinds}
     final = {
         "training_seeds": list(SEEDS),
         "training_cpu_seconds": round(seconds),

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cepkit.checkpoints import load_tensors, save_tensors
-from cepkit.rl.engines import LOCOMOTION_STEPS, make_env
+from cepkit.rl.engines import make_env
 from cepkit.rl.hdf5 import write_hdf5
 from cepkit.validation import check_number
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import gymnasium
 
 NAME = "halfcheetah-small-replay"
-TRANSITIONS = 110_000
+EPISODES = 110
 ENGINE = "d4rl-v2"
 ACTORS = Path(__file__).parents[2] / "data" / "halfcheetah-small-actors.safetensors"
 LAYERS = ("hidden0", "hidden1", "mean", "log_std")
@@ -140,7 +140,7 @@ def roll_out(actor: Actor, env: gymnasium.Env, *, seed: int, noisy: bool = True)
     }
 
 
-def episodes(
+def roll_outs(
     actors: Sequence[Actor], count: int, *, seed: int = 0, env: gymnasium.Env | None = None
 ) -> Iterator[dict[str, np.ndarray]]:
     """`count` episodes with sampled actions, shared evenly among the actors in the order of learning.
@@ -158,7 +158,7 @@ def episodes(
 def make(
     path: Path,
     *,
-    transitions: int = TRANSITIONS,
+    episodes: int = EPISODES,
     seed: int = 0,
     actors: Path = ACTORS,
     progress: Callable[[int, int], None] | None = None,
@@ -167,7 +167,7 @@ def make(
 
     Args:
         path: the file to write, replaced only when the new one is whole.
-        transitions: a multiple of 1,000, the length of an episode; the set that ships has 110,000, and 0.15 ms each is usual.
+        episodes: of 1,000 steps each, which take about 0.15 s; the set that ships has 110.
         seed: of starts and actions; 0 is the set that ships.
         actors: file of the actors.
         progress: called with episodes done and episodes in all after each.
@@ -176,14 +176,12 @@ def make(
         ValueError: an argument is out of range, the actors do not read, or a package of the extra `rl` is missing.
         OSError: the file cannot be written.
     """
-    transitions = check_number(transitions, name="transitions", low=LOCOMOTION_STEPS, integer=True)
-    if transitions % LOCOMOTION_STEPS:
-        raise ValueError(f"transitions: expected a multiple of {LOCOMOTION_STEPS}, whole episodes, got {transitions}")
-    seed, count = check_number(seed, name="seed", low=0, integer=True), transitions // LOCOMOTION_STEPS
+    episodes = check_number(episodes, name="episodes", low=1, high=10**6, integer=True)
+    seed = check_number(seed, name="seed", low=0, integer=True)
     done = []
-    for episode in episodes(load_actors(actors), count, seed=seed):
+    for episode in roll_outs(load_actors(actors), episodes, seed=seed):
         done.append(episode)
         if progress is not None:
-            progress(len(done), count)
+            progress(len(done), episodes)
     write_hdf5(path, {key: np.concatenate([episode[key] for episode in done]) for key in done[0]})
     return path

@@ -29,7 +29,6 @@ from cepkit.rl.stage import Seeds, Stage, rows
 
 _LABEL_ROWS = 4096
 _SPREAD_MEMORY = 0.99
-_LEAST_SPREAD = 0.1
 
 
 def softmax_backup(q_next: Tensor, rewards: Tensor, going: Tensor, *, discount: float, beta_q: float | Tensor) -> Tensor:
@@ -54,7 +53,7 @@ def q_units(q: Tensor, q_std: Tensor, q_scale: str) -> Tensor:
     common = q_std.reshape(q_std.shape + (1,) * (q.ndim - q_std.ndim))
     if q_scale != "state":
         return common
-    return torch.maximum(q.std(-1, correction=0, keepdim=True), _LEAST_SPREAD * common)
+    return torch.maximum(q.std(-1, correction=0, keepdim=True), common)
 
 
 def expectile_loss(error: Tensor, expectile: float) -> Tensor:

@@ -46,6 +46,7 @@ def add_data_commands(parser: argparse.ArgumentParser) -> None:
         if name == "make":
             command.add_argument("--out", type=Path, help="file to write (default: its place in the project, or the folder)")
             command.add_argument("--force", action="store_true", help="replace a file whose content differs")
+            command.add_argument("--episodes", type=int, help="another number of them than ships; needs --out")
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -147,14 +148,18 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _make(arguments: argparse.Namespace) -> int:
-    name = arguments.name
-    make = maker_of(name)
+    name, size = arguments.name, {}
+    make, command = maker_of(name), f"cepkit data make {name}"
+    if arguments.episodes is not None:
+        if arguments.out is None:
+            raise ValueError("--episodes: expected --out FILE with it, since a set of another size is not the one that ships")
+        size, command = {"episodes": arguments.episodes}, f"{command} --episodes {arguments.episodes}"
     shipped = (datasets.SHIPPED_FOLDER / "manifest.json").is_file()
     target = arguments.out or (datasets.SHIPPED_FOLDER if shipped else datasets.dataset_folder(arguments.folder)) / f"{name}.hdf5"
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=target.parent) as work:
         made = Path(work) / target.name
-        make(made)
+        make(made, **size)
         read_hdf5(made)
         digest = sha256_of(made)
         differs = target.exists() and sha256_of(target) != digest
@@ -164,7 +169,7 @@ def _make(arguments: argparse.Namespace) -> int:
             raise ValueError(f"{target}: expected to make the same file again, but {came}; {ways}")
         os.replace(made, target)
     if target.parent != datasets.SHIPPED_FOLDER:
-        write_record(target, f"cepkit data make {name}")
+        write_record(target, command)
     said = datasets.manifest().get(f"{name}.hdf5", {}).get("sha256")
     verdict = (
         "not in data/manifest.json" if said is None else "as in data/manifest.json" if said == digest else "not the shipped one"
@@ -173,8 +178,8 @@ def _make(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def maker_of(name: str) -> Callable[[Path], object]:
-    """The function that makes a set, from `MAKERS`.
+def maker_of(name: str) -> Callable[..., object]:
+    """The function that makes a set, from `MAKERS`: it takes a path, and `episodes`.
 
     Raises:
         ValueError: no such set, or its maker is not part of this installation.

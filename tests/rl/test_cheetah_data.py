@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("mujoco", reason="needs the extra rl")
 pytest.importorskip("h5py", reason="needs the extra rl")
 
-from cepkit.rl.cheetah_data import ACTORS, LAYERS, NAME, TRANSITIONS, Actor, episodes, load_actors, make, roll_out, save_actors
+from cepkit.rl.cheetah_data import ACTORS, EPISODES, LAYERS, NAME, Actor, load_actors, make, roll_out, roll_outs, save_actors
 from cepkit.rl.engines import make_env
 from cepkit.rl.hdf5 import read_hdf5
 
@@ -149,13 +149,13 @@ def test_the_mean_action_has_no_noise(env):
 )
 def test_episodes_are_shared_evenly_in_the_order_of_learning(count, wanted):
     three = [with_biases(np.arctanh(value), -20.0) for value in (0.0, 0.25, 0.5)]
-    found = [round(float(episode["rewards"][0]) * 4) for episode in episodes(three, count, env=TwoSteps())]
+    found = [round(float(episode["rewards"][0]) * 4) for episode in roll_outs(three, count, env=TwoSteps())]
     assert found == wanted
 
 
 def test_a_set_has_d4rls_schema_and_is_made_again_to_the_byte(tmp_path):
     seen = []
-    first = make(tmp_path / "first.hdf5", transitions=2000, progress=lambda done, count: seen.append((done, count)))
+    first = make(tmp_path / "first.hdf5", episodes=2, progress=lambda done, count: seen.append((done, count)))
     raw = read_hdf5(first)
     assert {key: (value.shape, value.dtype.name) for key, value in raw.items()} == {
         "observations": ((2000, 17), "float32"),
@@ -166,8 +166,8 @@ def test_a_set_has_d4rls_schema_and_is_made_again_to_the_byte(tmp_path):
     }
     assert np.flatnonzero(raw["timeouts"]).tolist() == [999, 1999] and not raw["terminals"].any()
     assert seen == [(1, 2), (2, 2)]
-    second = make(tmp_path / "second.hdf5", transitions=2000)
-    other = make(tmp_path / "other.hdf5", transitions=2000, seed=1)
+    second = make(tmp_path / "second.hdf5", episodes=2)
+    other = make(tmp_path / "other.hdf5", episodes=2, seed=1)
     assert first.read_bytes() == second.read_bytes() != other.read_bytes()
     assert not np.isin(read_hdf5(other)["rewards"], raw["rewards"]).mean() > 0.01
 
@@ -175,8 +175,7 @@ def test_a_set_has_d4rls_schema_and_is_made_again_to_the_byte(tmp_path):
 @pytest.mark.parametrize(
     "settings, words",
     [
-        ({"transitions": 1500}, "transitions: expected a multiple of 1000"),
-        ({"transitions": 0}, "transitions: expected an integer of at least 1000"),
+        ({"episodes": 0}, "episodes: expected an integer in"),
         ({"seed": -1}, "seed"),
         ({"actors": Path("nowhere.safetensors")}, "nowhere.safetensors"),
     ],
@@ -207,7 +206,7 @@ def test_the_shipped_files_are_what_the_manifest_says(shipped, actors):
         assert (hashlib.sha256(content).hexdigest(), len(content)) == (entry["sha256"], entry["bytes"])
         assert len(content) < 10_000_000
     returns, told = returns_of(shipped), MANIFEST[f"{NAME}.hdf5"]["statistics"]
-    assert len(shipped["rewards"]) == told["transitions"] == TRANSITIONS and len(returns) == told["episodes"]
+    assert len(shipped["rewards"]) == told["transitions"] == 1000 * EPISODES and len(returns) == told["episodes"]
     assert np.allclose(np.quantile(returns, [0, 0.25, 0.5, 0.75, 1]), told["return_quartiles"], atol=0.06)
     assert [round(float(np.mean(actor.returns)), 1) for actor in actors] == MANIFEST[ACTORS.name]["mean_returns"]
 
@@ -233,7 +232,7 @@ def one_step_errors(raw, engine, rows):
 
 @pytest.mark.filterwarnings("ignore:halfcheetah-medium-v2 on gymnasium-v4")
 def test_the_shipped_set_comes_from_d4rls_engine(shipped):
-    rows = np.random.default_rng(0).choice(TRANSITIONS, 300, replace=False)
+    rows = np.random.default_rng(0).choice(1000 * EPISODES, 300, replace=False)
     rows = rows[~shipped["timeouts"][rows]]
     assert np.median(one_step_errors(shipped, "d4rl-v2", rows)) < 1e-3
     assert np.median(one_step_errors(shipped, "gymnasium-v4", rows)) > 1e-2

@@ -153,7 +153,7 @@ def test_units_of_q():
     q = torch.tensor([[0.0, 2.0], [0.0, 0.02]])
     std = torch.tensor(0.7)
     assert q_units(q, std, "std").shape == (1, 1) and float(q_units(q, std, "std")) == pytest.approx(0.7)
-    assert q_units(q, std, "state").flatten().tolist() == pytest.approx([1.0, 0.07])
+    assert q_units(q, std, "state").flatten().tolist() == pytest.approx([1.0, 0.7])
 
 
 @pytest.mark.parametrize("settings", [{}, {"together": True}, {"labels": "unnormalized", "pooled": False}, {"q_scale": "std"}])

@@ -33,7 +33,8 @@ def shipped(tmp_path, monkeypatch):
 def maker(monkeypatch):
     """A maker of pointmaze-umaze; what it makes follows its seed."""
 
-    def make(path):
+    def make(path, episodes=None):
+        make.asked = episodes
         write_hdf5(path, small_raw(seed=make.seed))
 
     make.seed = 0
@@ -179,6 +180,14 @@ def test_make_replaces_nothing_that_differs_unless_told(capsys, shipped, maker, 
     assert read_record(tmp_path / "other.hdf5").source == "cepkit data make pointmaze-umaze"
     run(capsys, "make", "pointmaze-umaze", "--force")
     assert path.read_bytes() == (tmp_path / "other.hdf5").read_bytes() != before
+
+
+def test_make_another_number_of_episodes_elsewhere(capsys, shipped, maker, tmp_path):
+    error = run(capsys, "make", "pointmaze-umaze", "--episodes", 500, code=2).err
+    assert "--episodes: expected --out FILE" in error and [file.name for file in shipped.iterdir()] == ["manifest.json"]
+    run(capsys, "make", "pointmaze-umaze", "--episodes", 500, "--out", tmp_path / "more.hdf5")
+    assert maker.asked == 500
+    assert read_record(tmp_path / "more.hdf5").source == "cepkit data make pointmaze-umaze --episodes 500"
 
 
 def test_make_without_a_checkout_writes_into_the_folder(capsys, shipped, folder, maker):

@@ -41,10 +41,19 @@ def test_the_exact_answer_by_hand(qgpo, generator):
     t, schedule, beta = 0.3, qgpo.config.schedule, qgpo.config.beta
     a_t = perturb(actions, t, schedule, generator=generator).x_t
     q = qgpo.q(state, actions)
-    unit = torch.clamp(q.std(correction=0), min=0.1 * 0.5)
+    unit = torch.clamp(q.std(correction=0), min=0.5)
     posterior = (-0.5 * torch.cdist(a_t, schedule.alpha(t).float() * actions).square() / schedule.sigma(t).float() ** 2).softmax(
         -1
     )
     expected = -(posterior @ (beta * q / unit).exp()).log()
     found = exact_answer(qgpo, state, actions).energy_t(a_t, t, beta, schedule)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_scatter_of_a_set_is_zero_against_itself_and_shrinks_with_its_size(qgpo, generator):
+    states = walk().observations[:8]
+    few, more, most = (torch.rand(8, k, 2, generator=generator) * 2 - 1 for k in (8, 128, 1024))
+    same = guidance_errors(qgpo, states, few, noises=1, other=few, generator=generator)
+    torch.testing.assert_close(same, torch.zeros_like(same))
+    scatter = [guidance_errors(qgpo, states, own, noises=1, other=most, generator=generator) for own in (few, more)]
+    assert bool((scatter[0] > 2 * scatter[1]).all()) and bool((scatter[1] > 0).all())
