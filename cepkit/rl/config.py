@@ -273,7 +273,7 @@ PRESETS: dict[str, QGPOConfig] = {
         energy_steps=3000,
         energy_width=128,
         cloning_steps=0,
-        scales=(0.0, 0.5, 1.0, 2.0, 3.0),
+        scales=(0.0, 0.5, 1.0, 2.0, 4.0),
         act_steps=6,
     ),
 }
