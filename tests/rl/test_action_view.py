@@ -21,7 +21,7 @@ def untrained(action_dim=2):
     config = tiny(support_actions=6)
     data = prepare(walk(action_dim=action_dim), config)
     critic, energy = critic_networks(3, action_dim, config, 0)
-    return QGPO(behaviour_network(3, action_dim, config, 0), critic, energy, config, data.mean, data.std, torch.tensor(0.5))
+    return QGPO(behaviour_network(3, action_dim, config, 0), critic, energy, config, data.mean, data.std, torch.tensor(0.01))
 
 
 @pytest.fixture

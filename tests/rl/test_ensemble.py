@@ -60,7 +60,7 @@ def test_seeds_that_repeat_and_folders_of_other_runs_are_refused(tmp_path, toget
     with pytest.raises(ValueError, match="seeds: expected at least one whole number, each once"):
         Ensemble(tmp_path, tiny(), walk(), (1, 1))
     with pytest.raises(ValueError, match="another configuration: beta"):
-        Ensemble(together, tiny(beta=1.0), walk(), SEEDS)
+        Ensemble(together, tiny(beta=2.0), walk(), SEEDS)
 
 
 def test_members_at_other_steps_are_refused(tmp_path):

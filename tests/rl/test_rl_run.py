@@ -80,7 +80,7 @@ def test_support_actions_are_drawn_once(tmp_path):
 
 def test_another_configuration_other_data_or_a_second_start_are_refused(finished):
     before = results(finished)
-    with pytest.raises(ValueError, match=r"another configuration: beta \(3.0, not 4.0\)"):
+    with pytest.raises(ValueError, match=r"another configuration: beta \(1.0, not 4.0\)"):
         resume_run(finished, walk(), tiny(beta=4.0))
     with pytest.raises(ValueError, match=r"expected the data the run was started with, walk \(SHA-256"):
         resume_run(finished, walk(seed=1))

@@ -91,7 +91,7 @@ def test_a_folder_of_another_run_is_left_alone(capsys, tmp_path, maze):
     run(capsys, maze, "--out", out, *settings())
     before = weights(out / "seed-0")
     error = run(capsys, maze, "--out", out, *settings("beta=5"), code=2).err
-    assert f"{out / 'seed-0'}: holds a run of another configuration: beta (3.0, not 5.0)" in error
+    assert f"{out / 'seed-0'}: holds a run of another configuration: beta (1.0, not 5.0)" in error
     error = run(capsys, maze, "--out", out, "--seeds", "1", *settings("beta=5"), code=2).err
     assert "another configuration" in error
     error = run(capsys, maze, "--out", out, *settings(), code=2).err
