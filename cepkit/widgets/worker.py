@@ -7,6 +7,7 @@ done in one thread, that of the event loop in which it first began; `Worker.call
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -35,6 +36,7 @@ class Worker:
         self._wanted, self.answered = False, True
         self._rest = 0.0
         self._news: asyncio.Event | None = None
+        self._alone = threading.RLock()
 
     def call(self, action: Callable[[], object]) -> None:
         """Do this now, or soon where the work is done, if that is another thread."""
@@ -82,7 +84,11 @@ class Worker:
                 await asyncio.sleep(0)
 
     def advance(self, seconds: float) -> bool:
-        """Work for about so long; False when nothing is left."""
+        """Work for about so long; False when nothing is left. One thread at a time: a cell may settle what another works on."""
+        with self._alone:
+            return self._advance(seconds)
+
+    def _advance(self, seconds: float) -> bool:
         end = time.perf_counter() + seconds
         while True:
             if self._wanted and self.answered:

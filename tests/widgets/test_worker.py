@@ -130,6 +130,25 @@ def test_what_another_thread_asks_for_is_done_here_and_now():
     assert threads == [(1, here), (2, here)] and passed < 5
 
 
+def test_two_threads_may_settle_at_once():
+    desk = Desk()
+
+    def slowly():
+        for piece in range(40):
+            time.sleep(0.002)
+            desk.log.append(piece)
+            yield
+
+    desk.worker._make = slowly
+    desk.worker._wanted = True
+    threads = [threading.Thread(target=desk.worker.settle) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert desk.log == list(range(40)) and not desk.errors
+
+
 def test_after_the_end_nothing_is_asked_for():
     desk = Desk()
     desk.worker.stop()
