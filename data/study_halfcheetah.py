@@ -2,9 +2,10 @@
 
     OMP_NUM_THREADS=1 python data/study_halfcheetah.py --out build/halfcheetah-study
 
-The scale is chosen on episodes of `CHOICE_SEED`; the numbers that are reported come from episodes of `REPORT_SEED`, on which
-nothing was chosen. `final.json` in the folder gets every return, and `runs/` the trained networks alone, which
-`cepkit.rl.load_run` reads. Trained again on another machine the networks differ in rounding, and returns with them.
+The scale is chosen on episodes of `CHOICE_SEED`; what is reported comes from episodes of `REPORT_SEED` and, three times as many,
+of `CONFIRMATION_SEED`, on which nothing was chosen. `final.json` in the folder gets every return, and `runs/` the trained
+networks alone, which `cepkit.rl.load_run` reads. Trained again on another machine the networks differ in rounding, and returns
+with them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -38,8 +39,10 @@ NAME = "halfcheetah-small-replay"
 SEEDS = (0, 1, 2)
 CHOICE_SEED, CHOICE_EPISODES = 2_000, 10
 REPORT_SEED, REPORT_EPISODES = 12_000, 20
+CONFIRMATION_SEED, CONFIRMATION_EPISODES = 13_000, 60  # twenty episodes leave an interval of 400 to either side
 ACTING_SEED = 1
 CLONE_STEPS, CLONE_WIDTH = 5000, 256
+RIVALS = ("s = 0", "sampling clone")
 T_975 = 4.302653  # Student's t with 2 degrees of freedom, for the mean of three training seeds
 
 
@@ -109,6 +112,18 @@ def summary(returns: Sequence[Sequence[float]]) -> dict[str, object]:
     }
 
 
+def reported(policies: Mapping[str, Callable], qgpos: Sequence[QGPO], guided: str, seed: int, episodes: int) -> dict[str, object]:
+    """Every policy of every training seed, and whether the guided one's intervals lie above those of both sampling clones."""
+    found = {}
+    for name, make in policies.items():
+        found[name] = summary([played(make(q, of), seed, episodes) for q, of in zip(qgpos, SEEDS, strict=True)])
+        print(name, {key: value for key, value in found[name].items() if key != "returns"}, flush=True)
+    rivals = [found[name] for name in RIVALS]
+    kinds = ("interval_episodes", "interval_seeds")
+    apart = {kind: all(found[guided][kind][0] > rival[kind][1] for rival in rivals) for kind in kinds}
+    return {"seed": seed, "episodes": episodes, "policies": found, "apart": apart}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs, final.json and runs/")
@@ -135,23 +150,16 @@ def main() -> None:
         f"best of {k}": lambda q, seed: best_of_k_policy(q, k, ACTING_SEED),
         "sampling clone": lambda q, seed: gaussian_clone(data, seed),
     }
+    compared = {name: policies[name] for name in (guided, *RIVALS)}
     if config.cloning_steps:
         policies["deterministic clone"] = lambda q, seed: partial(clone_policy, q)
-    found = {}
-    for name, make in policies.items():
-        returns = [played(make(q, seed), REPORT_SEED, REPORT_EPISODES) for q, seed in zip(qgpos, SEEDS, strict=True)]
-        found[name] = summary(returns)
-        print(name, {key: value for key, value in found[name].items() if key != "returns"}, flush=True)
-    rivals = [found[name] for name in ("s = 0", "sampling clone")]
-    kinds = ("interval_episodes", "interval_seeds")
-    apart = {kind: all(found[guided][kind][0] > rival[kind][1] for rival in rivals) for kind in kinds}
     final = {
         "training_seeds": list(SEEDS),
         "training_cpu_seconds": round(seconds),
         "choice": {"seed": CHOICE_SEED, "episodes": CHOICE_EPISODES, "returns": {f"{s:g}": rows for s, rows in choice.items()}},
         "scale": best,
-        "apart": apart,
-        "report": {"seed": REPORT_SEED, "episodes": REPORT_EPISODES, "policies": found},
+        "report": reported(policies, qgpos, guided, REPORT_SEED, REPORT_EPISODES),
+        "confirmation": reported(compared, qgpos, guided, CONFIRMATION_SEED, CONFIRMATION_EPISODES),
         "config": config.to_dict(),
     }
     (arguments.out / "final.json").write_text(json.dumps(final, indent=1) + "\n", encoding="utf-8")
