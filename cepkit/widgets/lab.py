@@ -29,6 +29,7 @@ DEFAULT = ("exact", "mean energy", "DPS", "no guidance")
 _COLOURS = ("#882255", "#44AA99", "#999933", "#AA4499")  # of callables that the course has no colour for
 _FIRST_PARTICLES = 200
 _SLOW = 0.11  # seconds for all particles, above which a first, coarser answer goes ahead
+_SENDING = 0.015  # seconds in which a first answer leaves; that is another thread's work, and this one would hold it up
 _HAND_PAUSES = 0.2  # seconds without a newer setting before the maps follow
 _HAND_RESTS = 0.3  # and before the finished samples are measured
 _RETRAINED_EVERY = 1.5  # seconds of training between two pictures of it
@@ -243,7 +244,7 @@ class GuidanceLab(WorkingWidget):
             first = yield from simulation.paths(settings, particles=_FIRST_PARTICLES, coarse=new)
             self._show(pack_paths(first, settings, self.toy, "first"), first.failures)
             self._worker.answered = True
-            yield
+            yield _SENDING
         begin = time.perf_counter()
         paths = yield from simulation.paths(settings)
         self._seconds[new] = time.perf_counter() - begin

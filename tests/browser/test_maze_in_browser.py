@@ -56,7 +56,11 @@ def test_a_click_puts_the_ball_there_and_every_picture_follows(page):
     before, box = pixels(page), page.locator(f"{ROOT} canvas").first.bounding_box()
     page.mouse.click(box["x"] + 0.3 * box["width"], box["y"] + 0.28 * box["height"])
     wait(page, "drawn.state[0] < 0 && drawn.state[1] > 0.5")
-    assert all(old != new for old, new in zip(before, pixels(page), strict=True))
+    for _ in range(50):  # the energies come last
+        if all(old != new for old, new in zip(before, pixels(page), strict=True)):
+            return
+        page.wait_for_timeout(200)
+    raise AssertionError([old != new for old, new in zip(before, pixels(page), strict=True)])
 
 
 def test_arrow_keys_move_it_and_walls_are_refused_in_words(page):
@@ -64,9 +68,13 @@ def test_arrow_keys_move_it_and_walls_are_refused_in_words(page):
     before = drawn(page)["state"]
     page.keyboard.press("ArrowRight")
     wait(page, f"Math.abs(drawn.state[0] - {before[0] + 0.1}) < 1e-3")
-    for _ in range(12):
+    said = page.locator(f"{ROOT} .cepkit-status")
+    for _ in range(60):
         page.keyboard.press("ArrowUp")
-    page.wait_for_function(f"() => document.querySelector('{ROOT} .cepkit-status').textContent.includes('wall')")
+        page.wait_for_timeout(100)
+        if "wall" in said.inner_text():
+            break
+    assert "wall" in said.inner_text()
     page.keyboard.press("ArrowDown")
     page.wait_for_function(f"() => !document.querySelector('{ROOT} .cepkit-status').textContent")
 
