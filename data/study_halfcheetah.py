@@ -42,7 +42,7 @@ REPORT_SEED, REPORT_EPISODES = 12_000, 20
 CONFIRMATION_SEED, CONFIRMATION_EPISODES = 13_000, 60  # twenty episodes leave an interval of 400 to either side
 ACTING_SEED = 1
 CLONE_STEPS, CLONE_WIDTH = 5000, 256
-RIVALS = ("s = 0", "sampling clone")
+RIVALS = ("s = 0", "Gaussian clone")
 T_975 = 4.302653  # Student's t with 2 degrees of freedom, for the mean of three training seeds
 
 
@@ -74,7 +74,7 @@ def side_by_side(qgpo: QGPO, scales: Sequence[float], seed: int, episodes: int) 
 
 
 def gaussian_clone(data: Prepared, seed: int) -> Callable[[Tensor], Tensor]:
-    """The usual sampling clone: a Gaussian whose mean and spread are networks of the state, by maximum likelihood."""
+    """The usual sampling clone, a Gaussian whose mean and spread are networks of the state, by maximum likelihood."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -113,7 +113,7 @@ def summary(returns: Sequence[Sequence[float]]) -> dict[str, object]:
 
 
 def reported(policies: Mapping[str, Callable], qgpos: Sequence[QGPO], guided: str, seed: int, episodes: int) -> dict[str, object]:
-    """Every policy of every training seed, and whether the guided one's intervals lie above those of both sampling clones."""
+    """Every policy of every training seed, and whether the guided one's intervals lie above those of both clones."""
     found = {}
     for name, make in policies.items():
         found[name] = summary([played(make(q, of), seed, episodes) for q, of in zip(qgpos, SEEDS, strict=True)])
@@ -148,7 +148,7 @@ def main() -> None:
         "s = 0": lambda q, seed: guided_policy(q, 0.0, ACTING_SEED),
         guided: lambda q, seed: guided_policy(q, best, ACTING_SEED),
         f"best of {k}": lambda q, seed: best_of_k_policy(q, k, ACTING_SEED),
-        "sampling clone": lambda q, seed: gaussian_clone(data, seed),
+        "Gaussian clone": lambda q, seed: gaussian_clone(data, seed),
     }
     compared = {name: policies[name] for name in (guided, *RIVALS)}
     if config.cloning_steps:

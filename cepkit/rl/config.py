@@ -256,7 +256,8 @@ PRESETS: dict[str, QGPOConfig] = {
     "locomotion": _LOCOMOTION,
     "antmaze": replace(_LOCOMOTION, family="antmaze", support_actions=32, scales=(1.0, 1.5, 2.0, 2.5, 3.0, 4.0)),
     "maze": QGPOConfig(),
-    # Q is the regression on the data's own returns alone: backups were tried and lost, see data/halfcheetah-study.json
+    # Q is the regression on the data's own returns alone: expectile backups (with a smaller behaviour model) did not pay,
+    # softmax ones were not evaluated, see data/halfcheetah-study.json
     "halfcheetah-small": QGPOConfig(
         family="locomotion",
         ema=0.999,

@@ -64,7 +64,7 @@ def test_guidance_is_said_to_pay_only_where_intervals_are_apart(report):
     policies = FINAL[report]["policies"]
     guided = policies[f"s = {FINAL['scale']:g}"]
     for kind in ("interval_episodes", "interval_seeds"):
-        apart = all(guided[kind][0] > policies[rival][kind][1] for rival in ("s = 0", "sampling clone"))
+        apart = all(guided[kind][0] > policies[rival][kind][1] for rival in ("s = 0", "Gaussian clone"))
         assert FINAL[report]["apart"][kind] is apart
 
 
