@@ -7,6 +7,7 @@ mixture itself.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -141,11 +142,14 @@ class Simulation:
 
     # -- particles -----------------------------------------------------------------------------------------------
 
-    def paths(self, settings: Settings, *, particles: int | None = None, coarse: bool = False) -> Generator[None, None, Paths]:
+    def paths(
+        self, settings: Settings, *, particles: int | None = None, coarse: bool = False, hold: int = 1
+    ) -> Generator[None, None, Paths]:
         """The first `particles` (default: all) of the particles of these settings, under every estimator.
 
         Args:
             coarse: look the toy's guidances up in coarser tables, which are quicker to make for a new beta.
+            hold: steps of the sampler for which a guidance that has no table is kept before it is evaluated again.
         """
         guards = self.estimators.guards(settings.beta, self._coarse if coarse else None)
         times = self.times(settings.steps)
@@ -154,7 +158,7 @@ class Simulation:
         columns = []
         for group in groups:
             states = []
-            for step in self._walk(group, noise.expand(len(group), -1, -1), times, settings, coarse):
+            for step in self._walk(group, noise.expand(len(group), -1, -1), times, settings, coarse, hold):
                 states.append(step.x)
                 yield
             columns.append(torch.stack(states, 1))
@@ -168,7 +172,7 @@ class Simulation:
             return placed
         return torch.stack([step.x for step in self._walk(guards, placed, times, settings)], 1)[:, :, 0]
 
-    def _walk(self, guards: list[Guard], x: Tensor, times: Tensor, settings: Settings, coarse: bool = False):
+    def _walk(self, guards: list[Guard], x: Tensor, times: Tensor, settings: Settings, coarse: bool = False, hold: int = 1):
         """The sampler's steps from x (P, N, 2), one panel for each guard."""
         exact = isinstance(self.denoiser, ExactDenoiser) and self.denoiser.truth is self.gridded
         truth = self._coarse if coarse else self.gridded
@@ -176,8 +180,13 @@ class Simulation:
         others = [k for k in range(len(guards)) if k not in quick]
         looked_up = LookedUp(truth, self.schedule, [guards[k].field for k in quick], settings.scale)
 
+        calls, held = itertools.count(), torch.empty(0)
+
         def guidance(x_t: Tensor, t: Tensor | float) -> Tensor:
-            return torch.stack([guards[k](rows, t) for k, rows in zip(others, x_t, strict=True)])
+            nonlocal held
+            if next(calls) % hold == 0:
+                held = torch.stack([guards[k](rows, t) for k, rows in zip(others, x_t, strict=True)])
+            return held
 
         guided = Guided(self.denoiser, guidance, settings.scale)
 

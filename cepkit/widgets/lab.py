@@ -27,7 +27,7 @@ from cepkit.widgets.working import WorkingWidget
 
 DEFAULT = ("exact", "mean energy", "DPS", "no guidance")
 _COLOURS = ("#882255", "#44AA99", "#999933", "#AA4499")  # of callables that the course has no colour for
-_FIRST_PARTICLES = 200
+_FIRST_PARTICLES, _FIRST_HOLD = 200, 3
 _SLOW = 0.11  # seconds for all particles, above which a first, coarser answer goes ahead
 _SENDING = 0.015  # seconds in which a first answer leaves; that is another thread's work, and this one would hold it up
 _HAND_PAUSES = 0.2  # seconds without a newer setting before the maps follow
@@ -241,7 +241,7 @@ class GuidanceLab(WorkingWidget):
         simulation = self.simulation
         new = (settings.beta, settings.steps) not in self._tabulated
         if self._seconds.get(new, math.inf) > _SLOW and settings.particles > _FIRST_PARTICLES:
-            first = yield from simulation.paths(settings, particles=_FIRST_PARTICLES, coarse=new)
+            first = yield from simulation.paths(settings, particles=_FIRST_PARTICLES, coarse=new, hold=_FIRST_HOLD)
             self._show(pack_paths(first, settings, self.toy, "first"), first.failures)
             self._worker.answered = True
             yield _SENDING

@@ -56,6 +56,23 @@ def test_a_first_answer_shows_the_first_of_the_same_particles(simulation):
     torch.testing.assert_close(first.x, full.x[:, :, :20])
 
 
+def test_a_guidance_without_a_table_can_be_held_for_some_steps():
+    exact, seen = ExactGuidance(TOY.truth, 3.0, VPLinear()), []
+
+    def own(x_t, t):
+        seen.append(float(t))
+        return exact(x_t, t)
+
+    simulation, settings = Simulation(TOY, {"exact": None, "own": own}), Settings(particles=200, steps=25)
+    full = finish(simulation.paths(settings))
+    assert len(seen) == 25 and not seen.clear()
+    held = finish(simulation.paths(settings, hold=3))
+    assert seen == pytest.approx(full.times[:25:3])
+    assert torch.equal(held.x[0], full.x[0])  # a table costs little
+    apart = (held.x[1, -1] - full.x[1, -1]).norm(dim=-1)
+    assert 0 < float(apart.median()) < 0.2
+
+
 def test_a_dropped_particle_follows_the_same_field(simulation):
     settings = Settings(particles=5, steps=10)
     paths = finish(simulation.paths(settings))
