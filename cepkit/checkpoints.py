@@ -36,6 +36,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise OSError(error.errno, f"could not write {path} ({error.strerror}); what was saved before is intact") from error
 
 
+def read_json(path: Path) -> object:
+    """What a JSON file holds.
+
+    Raises:
+        ValueError: it does not read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: expected JSON, but it does not read ({error})") from error
+
+
 def read_settings(path: Path, keys: Iterable[str]) -> dict:
     """The mapping in a run's JSON file.
 
@@ -44,10 +56,7 @@ def read_settings(path: Path, keys: Iterable[str]) -> dict:
     """
     if not path.is_file():
         raise ValueError(f"{path.parent}: expected a run folder with {path.name}, found none")
-    try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: expected JSON, but it does not read ({error})") from error
+    written = read_json(path)
     missing = set(keys) - (written.keys() if isinstance(written, dict) else set())
     if missing:
         raise ValueError(f"{path}: expected the settings of a run, but {', '.join(sorted(missing))} is missing")

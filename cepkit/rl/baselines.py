@@ -97,11 +97,6 @@ def clone_policy(qgpo: QGPO, states: Tensor) -> Tensor:
         return qgpo.cloning(qgpo.normalized(states))
 
 
-def sampling_clone(qgpo: QGPO, states: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Draws (B, A) from the behaviour model in states (B, S): guidance scale 0."""
-    return qgpo.act(states, 0.0, generator)
-
-
 def best_of_k(qgpo: QGPO, states: Tensor, k: int = 16, generator: torch.Generator | None = None) -> Tensor:
     """Of `k` draws from the behaviour model in each state (B, S), the one with the highest Q: (B, A)."""
     k = check_number(k, name="k", low=1, integer=True)

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from cepkit import __version__
-from cepkit.checkpoints import write_atomically
+from cepkit.checkpoints import read_json, write_atomically
 from cepkit.rl import datasets
 from cepkit.rl.checksums import sha256_of
 from cepkit.rl.config import PRESETS, QGPOConfig
@@ -93,10 +93,7 @@ def read_settings(path: Path) -> dict[str, object]:
     """
     if not path.is_file():
         raise ValueError(f"--config: expected a JSON file, found none at {path}")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"--config: expected JSON in {path}, but it does not read ({error})") from error
+    found = read_json(path)
     if isinstance(found, dict) and "qgpo" in found:
         found = found["qgpo"]
     check_keys(found, QGPOConfig, name=str(path))

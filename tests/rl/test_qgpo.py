@@ -5,7 +5,7 @@ import torch
 from qgpo_problems import bandit, bandit_policy, finish, tiny, walk
 
 from cepkit.guidance.base import Guidance
-from cepkit.rl.baselines import CloningTraining, best_of_k, clone_policy, sampling_clone
+from cepkit.rl.baselines import CloningTraining, best_of_k, clone_policy
 from cepkit.rl.behaviour import BehaviourTraining
 from cepkit.rl.critic import CriticTraining
 from cepkit.rl.prepared import prepare
@@ -71,7 +71,7 @@ def test_the_baselines(solved):
     s = torch.linspace(-0.9, 0.9, 300)[:, None]
     torch.testing.assert_close(clone_policy(solved, s), 0.3 * s, atol=0.08, rtol=0)
     generator = torch.Generator().manual_seed(0)
-    best, draws = best_of_k(solved, s, 16, generator), sampling_clone(solved, s, generator)
+    best, draws = best_of_k(solved, s, 16, generator), solved.act(s, 0.0, generator)
     assert float((best - 0.4).abs().mean()) < 0.5 * float((draws - 0.4).abs().mean())
 
 

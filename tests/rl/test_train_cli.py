@@ -138,7 +138,7 @@ def test_settings_of_a_file_and_of_pairs_lie_over_the_preset(capsys, tmp_path, m
     file.write_text(json.dumps({"bta": 7.0}))
     assert "key: expected one of family, seed, beta" in run(capsys, maze, "--out", tmp_path, "--config", file, code=2).err
     file.write_text("{")
-    assert "expected JSON in" in run(capsys, maze, "--out", tmp_path, "--config", file, code=2).err
+    assert "expected JSON, but it does not read" in run(capsys, maze, "--out", tmp_path, "--config", file, code=2).err
 
 
 def test_the_preset_follows_from_the_data():
