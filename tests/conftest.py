@@ -38,3 +38,15 @@ def any_schedule(request):
 def toy(request):
     """Each of the six toys in turn."""
     return toy_named(request.param)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `--dist loadgroup`, one worker gets all browser tests (under pytest 9.2 the mark `xdist_group` does nothing)."""
+    from xdist.scheduler import LoadGroupScheduling
+
+    class OneBrowser(LoadGroupScheduling):
+        def _split_scope(self, nodeid):
+            return "browser" if nodeid.startswith("tests/browser/") else super()._split_scope(nodeid)
+
+    return OneBrowser(config, log) if config.getvalue("dist") == "loadgroup" else None
