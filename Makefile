@@ -50,6 +50,7 @@ d4rl: $(READY) ## add gym and d4rl (without mujoco-py, which no longer works)
 lint: $(READY) ## check style, notebooks included
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	@$(PY) -c "from importlinter.cli import lint_imports_command as lint; lint()" --no-logo
 
 format: $(READY) ## apply the style
 	$(PY) -m ruff check --fix .

@@ -1,8 +1,28 @@
-"""cepkit: energy-guided diffusion, measured against the exact answer.
+"""Energy-guided diffusion, measured against the exact answer.
 
-The package follows one idea: on two-dimensional toys the intermediate energy of
-Lu et al., *Contrastive Energy Prediction* (ICML 2023, arXiv 2304.12824) is closed-form,
-so every estimator, sampler and picture is compared with the truth.
+    from cepkit import ExactDenoiser, ExactGuidance, Guided, VPLinear, make_toy, sample
+
+Read the five files of `cepkit.diffusion` first, in this order: schedules, process, denoisers, guidance, sampling. `cepkit.truth`
+is the closed form that every field is compared with; `cepkit.learning` trains networks against
+it. The other rooms build on these three.
 """
 
+import lazy_loader
+
 __version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "diffusion.schedules": ["VPCosine", "VPLinear"],
+        "diffusion.guidance": ["DPSGuidance", "Guided", "LGDGuidance", "LearnedGuidance"],
+        "diffusion.sampling": ["sample"],
+        "truth.toys": ["TOYS", "make_toy"],
+        "truth.own_points": ["from_points"],
+        "truth.fields": ["ExactDenoiser", "ExactGuidance", "MeanEnergyGuidance", "toy_estimators"],
+        "truth.metrics": ["guidance_error"],
+        "learning.loop": ["Training"],
+        "learning.config": ["TrainingConfig"],
+        "learning.run": ["load_run"],
+    },
+)

@@ -2,6 +2,6 @@
 
 import sys
 
-from cepkit.cli import main
+from cepkit.commands.cli import main
 
 sys.exit(main())

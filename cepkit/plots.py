@@ -14,11 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, NullFormatter
 from torch import Tensor
 
-from cepkit.exact import Mixture
-from cepkit.guidance import ExactGuidance, Guidance
-from cepkit.sampling import Step
-from cepkit.schedules import Schedule
-from cepkit.toys import Toy
+from cepkit.diffusion.guidance import Guidance
+from cepkit.diffusion.sampling import Step
+from cepkit.diffusion.schedules import Schedule
+from cepkit.truth.exact import Mixture
+from cepkit.truth.fields import ExactGuidance
+from cepkit.truth.toys import Toy
 from cepkit.validation import check_number
 
 DENSITY_MAP, ENERGY_MAP, ERROR_MAP = "cividis", "viridis", "magma"

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib
 import math
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -117,3 +119,18 @@ def check_name(value: str, known: Iterable[str], *, name: str) -> str:
     near = difflib.get_close_matches(str(value), known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}{hint}")
+
+
+def import_extra(module: str) -> ModuleType:
+    """Import an optional module of the extra `rl`.
+
+    Raises:
+        ValueError: it is not installed; the message says how to add it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.split(".")[0].replace("_", "-")
+        raise ValueError(
+            f"this needs the package {package}, which does not import ({error}); add it with: pip install -e '.[rl]'"
+        ) from error

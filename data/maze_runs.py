@@ -14,14 +14,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cepkit.rl import PRESETS, Transitions, load_dataset, load_run, maze
-from cepkit.rl.engines import find_environment
-from cepkit.rl.ensemble import Ensemble
-from cepkit.rl.folder import keep_weights
-from cepkit.rl.report import notes, read_groups, rows_of, table
-from cepkit.rl.results import evaluate_run
-from cepkit.rl.seed_folders import seed_folder
-from cepkit.rl.truth import TRUTH_TIMES, guidance_errors
+from cepkit.rl import PRESETS, Transitions, load_dataset, load_run
+from cepkit.rl.agent.ensemble import Ensemble
+from cepkit.rl.agent.run_folder import keep_weights
+from cepkit.rl.agent.seed_folders import seed_folder
+from cepkit.rl.agent.support_truth import TRUTH_TIMES, guidance_errors
+from cepkit.rl.envs import maze
+from cepkit.rl.envs.engines import find_environment
+from cepkit.rl.study.results import evaluate_run
+from cepkit.rl.study.returns_report import notes, read_groups, rows_of, table
 
 HERE = Path(__file__).parent
 CHOOSING, REPORTING, EPISODES = 1000, 2000, 50

@@ -23,17 +23,17 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from cepkit.guidance import Guided
+from cepkit.diffusion.guidance import Guided
+from cepkit.diffusion.sampling import initial_noise
+from cepkit.learning.fit import Fit
 from cepkit.rl import PRESETS, QGPO, evaluate, load_dataset
-from cepkit.rl.baselines import best_of_k_policy, clone_policy, guided_policy
-from cepkit.rl.behaviour import draw_actions
-from cepkit.rl.ensemble import Ensemble
-from cepkit.rl.evaluate import bootstrap_interval
-from cepkit.rl.folder import keep_weights
-from cepkit.rl.prepared import Prepared, prepare
-from cepkit.rl.seed_folders import seed_folder
-from cepkit.sampling import initial_noise
-from cepkit.training.fit import Fit
+from cepkit.rl.agent.baselines import best_of_k_policy, clone_policy, guided_policy
+from cepkit.rl.agent.behaviour import draw_actions
+from cepkit.rl.agent.ensemble import Ensemble
+from cepkit.rl.agent.prepared import Prepared, prepare
+from cepkit.rl.agent.run_folder import keep_weights
+from cepkit.rl.agent.seed_folders import seed_folder
+from cepkit.rl.study.evaluate import bootstrap_interval
 
 NAME = "halfcheetah-small-replay"
 SEEDS = (0, 1, 2)

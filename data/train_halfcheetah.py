@@ -30,8 +30,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from cepkit.rl.cheetah_data import ENGINE, LAYERS, NAME, Actor, roll_out, save_actors
-from cepkit.rl.engines import make_env
+from cepkit.rl.envs.cheetah_data import ENGINE, LAYERS, NAME, Actor, roll_out, save_actors
+from cepkit.rl.envs.engines import make_env
 
 EPISODES = 10
 KEEP_EVERY = 2_000

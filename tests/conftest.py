@@ -1,5 +1,6 @@
 """One thread, replayable randomness, and the objects that every test file asks for."""
 
+import asyncio
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -9,8 +10,8 @@ import torch
 from checks import toy_named
 from hypothesis import settings
 
-from cepkit.schedules import VPCosine, VPLinear
-from cepkit.toys import TOYS
+from cepkit.diffusion.schedules import VPCosine, VPLinear
+from cepkit.truth.toys import TOYS
 
 torch.set_num_threads(1)
 settings.register_profile("cepkit", deadline=None, derandomize=True, max_examples=25)
@@ -38,6 +39,18 @@ def any_schedule(request):
 def toy(request):
     """Each of the six toys in turn."""
     return toy_named(request.param)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_event_loop(request):
+    """Widgets are tested as in a script, also where a browser test has left an event loop running in this process."""
+    if "browser" in request.path.parts:
+        yield
+        return
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(loop)
 
 
 @pytest.hookimpl(optionalhook=True)

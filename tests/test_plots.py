@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cepkit import plots
-from cepkit.denoisers import ExactDenoiser
-from cepkit.guidance import ZeroGuidance, toy_estimators
-from cepkit.sampling import initial_noise, sampling_steps
-from cepkit.schedules import VPLinear
-from cepkit.toys import from_points, make_toy
+from cepkit.diffusion.guidance import ZeroGuidance
+from cepkit.diffusion.sampling import initial_noise, sampling_steps
+from cepkit.diffusion.schedules import VPLinear
+from cepkit.truth.fields import ExactDenoiser, toy_estimators
+from cepkit.truth.own_points import from_points
+from cepkit.truth.toys import make_toy
 
 SCHEDULE = VPLinear()
 OWN = from_points(torch.tensor([[2.0, 3.0], [3.0, 3.5], [2.5, 4.0]]), torch.tensor([0.0, 0.5, 1.0]), std=0.1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cepkit.training import DataSource, TrainingConfig, start_run
+from cepkit.learning import DataSource, TrainingConfig, start_run
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -4,25 +4,19 @@
     print(report)
     report.save("report.html")
 
-It works in two dimensions or on a plane through more (`Slice`), with a truth (`cepkit.exact.Mixture`) or without.
+It works in two dimensions or on a plane through more (`Slice`), with a truth (`cepkit.truth.exact.Mixture`) or without.
 `from_module` and `from_diffusers` turn networks into denoisers.
 """
 
-from cepkit.debugger.adapters import DiscreteSchedule, from_diffusers, from_module
-from cepkit.debugger.field_debugger import FieldDebugger
-from cepkit.debugger.findings import SEVERITIES, Finding, Place
-from cepkit.debugger.report import Report
-from cepkit.debugger.slices import Domain, Slice
+import lazy_loader
 
-__all__ = [
-    "SEVERITIES",
-    "DiscreteSchedule",
-    "Domain",
-    "FieldDebugger",
-    "Finding",
-    "Place",
-    "Report",
-    "Slice",
-    "from_diffusers",
-    "from_module",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "adapters": ["DiscreteSchedule", "from_diffusers", "from_module"],
+        "field_debugger": ["FieldDebugger"],
+        "findings": ["Finding", "Place", "SEVERITIES"],
+        "report": ["Report"],
+        "slices": ["Domain", "Slice"],
+    },
+)

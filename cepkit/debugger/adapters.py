@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from cepkit.denoisers import FunctionDenoiser
-from cepkit.schedules import Schedule
+from cepkit.diffusion.denoisers import FunctionDenoiser
+from cepkit.diffusion.schedules import Schedule
 from cepkit.validation import as_float64, check_name, check_number, check_time, check_time_shape
 
 _PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}

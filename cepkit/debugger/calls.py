@@ -1,7 +1,7 @@
 """Calling what the user handed over: any mistake it makes is recorded, and the checks go on with what is left.
 
-A callable is called as the samplers of `cepkit.sampling` call it: x_t of shape (n, D), `t` a 0-dim float64 tensor, gradients
-off. One that only works with gradients on, or with one time per row, is reported and then served that way.
+A callable is called as the samplers of `cepkit.diffusion.sampling` call it: x_t of shape (n, D), `t` a 0-dim float64 tensor,
+gradients off. One that only works with gradients on, or with one time per row, is reported and then served that way.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from cepkit.debugger.findings import Finding, finding
-from cepkit.denoisers import Denoiser
-from cepkit.process import convert
+from cepkit.diffusion.denoisers import Denoiser
+from cepkit.diffusion.process import convert
 
 _REMEDIES = {
     "raised": "call it by hand with these shapes and a 0-dim tensor t, and read the traceback",

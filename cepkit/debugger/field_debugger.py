@@ -8,21 +8,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cepkit.debugger.agreement import check_against_density, check_against_truth, check_energy_gradient, check_reference
 from cepkit.debugger.calls import Probe, check_calls, score_of
-from cepkit.debugger.fields import check_curl, check_norm_ratio, check_time_dependence
+from cepkit.debugger.checks.agreement import check_against_density, check_against_truth, check_energy_gradient, check_reference
+from cepkit.debugger.checks.gradients import check_curl, check_norm_ratio, check_time_dependence
+from cepkit.debugger.checks.levels import check_score
+from cepkit.debugger.checks.paths import check_paths, check_samples, check_steps, guided_path
 from cepkit.debugger.findings import Outcome
-from cepkit.debugger.levels import check_score
-from cepkit.debugger.paths import check_paths, check_samples, check_steps, guided_path
 from cepkit.debugger.report import Report
 from cepkit.debugger.scene import Scene
 from cepkit.debugger.slices import Domain, Slice
-from cepkit.denoisers import Denoiser, ExactDenoiser
-from cepkit.exact import Mixture
-from cepkit.guidance.base import same_schedule
-from cepkit.metrics import PROBE_TIMES
-from cepkit.sampling import METHODS
-from cepkit.schedules import Schedule
+from cepkit.diffusion.denoisers import Denoiser
+from cepkit.diffusion.guidance import same_schedule
+from cepkit.diffusion.sampling import METHODS
+from cepkit.diffusion.schedules import Schedule
+from cepkit.truth.exact import Mixture
+from cepkit.truth.fields import ExactDenoiser
+from cepkit.truth.metrics import PROBE_TIMES
 from cepkit.validation import check_beta, check_name, check_number, check_points
 
 
@@ -46,7 +47,7 @@ class FieldDebugger:
         slice: the plane that is looked at; the two axes of a two-dimensional space when absent.
         times: noise levels in (0, 1] to look at.
         particles: points at each level, and paths.
-        steps, method: of the sampler that is examined, see `cepkit.sampling`.
+        steps, method: of the sampler that is examined, see `cepkit.diffusion.sampling`.
         seed: of all randomness; two runs with one seed agree.
         support: where there is no truth, log q(x_t, t) as a callable to (n,), or clean data points (m, D).
         device, dtype: of the points; by default those of the support points, else of the first torch module found, else
@@ -192,7 +193,7 @@ def _check_truth(truth: object, beta: object, plane: Slice) -> None:
     if truth is None:
         return
     if not isinstance(truth, Mixture):
-        raise ValueError(f"truth: expected a cepkit.exact.Mixture, got {type(truth).__name__}")
+        raise ValueError(f"truth: expected a cepkit.truth.exact.Mixture, got {type(truth).__name__}")
     if truth.dim != plane.dim:
         hint = "; give a slice of that dimension" if plane.dim == 2 else ""
         raise ValueError(f"truth: expected the {plane.dim} dimensions of the slice, got {truth.dim}{hint}")

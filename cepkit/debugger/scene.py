@@ -13,11 +13,11 @@ from torch import Tensor
 from cepkit.debugger.calls import Probe
 from cepkit.debugger.findings import Place
 from cepkit.debugger.slices import Domain, Slice
-from cepkit.denoisers import FunctionDenoiser
-from cepkit.exact import Mixture
-from cepkit.process import perturb
-from cepkit.sampling import sample
-from cepkit.schedules import Schedule
+from cepkit.diffusion.denoisers import FunctionDenoiser
+from cepkit.diffusion.process import perturb
+from cepkit.diffusion.sampling import sample
+from cepkit.diffusion.schedules import Schedule
+from cepkit.truth.exact import Mixture
 
 GRID_SIDE = 36  # points along a side of the pictures
 

@@ -1,13 +1,15 @@
-"""The mathematics behind the guidance lab: the same particles under several estimators, and every map, as interruptible work.
+"""The guidance lab: widgets that move scale, beta, time and data, and what they compute."""
 
-estimators   what may stand in a panel, trained or given, and a guard that survives its mistakes
-tabulated    guidances looked up in tables, several panels at once
-simulation   paths of the particles, and maps at every time of the sampler
-measures     the fields over time and the finished samples, against the truth
-"""
+import lazy_loader
 
-from cepkit.lab.estimators import BUILT_IN, Failure, Guard
-from cepkit.lab.measures import Along, Finished
-from cepkit.lab.simulation import Maps, Paths, Settings, Simulation
-
-__all__ = ["BUILT_IN", "Along", "Failure", "Finished", "Guard", "Maps", "Paths", "Settings", "Simulation"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "guidance_lab": ["GuidanceLab"],
+        "drawing_lab": ["DrawingLab"],
+        "draw_your_own": ["DrawYourOwn"],
+        "simulation": ["Maps", "Paths", "Settings", "Simulation"],
+        "measures": ["Along", "Finished"],
+        "panels": ["BUILT_IN", "Failure", "Guard"],
+    },
+)

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cepkit.denoisers import Denoiser, predict
-from cepkit.gridded import GriddedTruth
-from cepkit.guidance import ExactGuidance
-from cepkit.lab.estimators import Guard
-from cepkit.metrics import ErrorProbe, kernel_bandwidths, mmd2, mode_masses, relative_error, total_variation
-from cepkit.schedules import Schedule
-from cepkit.toys import Toy
+from cepkit.diffusion.denoisers import Denoiser, predict
+from cepkit.diffusion.schedules import Schedule
+from cepkit.lab.panels import Guard
+from cepkit.truth.fields import ExactGuidance
+from cepkit.truth.gridded import GriddedTruth
+from cepkit.truth.metrics import ErrorProbe, kernel_bandwidths, mmd2, mode_masses, relative_error, total_variation
+from cepkit.truth.toys import Toy
 
 _PROBE_POINTS, _MEASURED, _FLOOR_SETS, _KEPT_PROBES = 256, 1000, 5, 400
 

@@ -16,15 +16,16 @@ import torch
 from torch import Tensor
 
 from cepkit import plots
-from cepkit.denoisers import Denoiser, ExactDenoiser, FunctionDenoiser
-from cepkit.gridded import GriddedTruth
-from cepkit.guidance import Guided
-from cepkit.lab.estimators import Estimators, Failure, Field, Guard
+from cepkit.diffusion.denoisers import Denoiser, FunctionDenoiser
+from cepkit.diffusion.guidance import Guided
+from cepkit.diffusion.sampling import METHODS, initial_noise, time_grid, walk
+from cepkit.diffusion.schedules import Schedule, VPLinear
 from cepkit.lab.measures import Along, Finished, Measures
+from cepkit.lab.panels import Estimators, Failure, Field, Guard
 from cepkit.lab.tabulated import LookedUp, has_table
-from cepkit.sampling import METHODS, initial_noise, time_grid, walk
-from cepkit.schedules import Schedule, VPLinear
-from cepkit.toys import Toy
+from cepkit.truth.fields import ExactDenoiser
+from cepkit.truth.gridded import GriddedTruth
+from cepkit.truth.toys import Toy
 from cepkit.validation import check_beta, check_name, check_number
 
 TABLE_SIDE, COARSE_SIDE = 112, 45
@@ -91,7 +92,7 @@ class Simulation:
 
     Args:
         toy: two-dimensional.
-        estimators: names or a mapping, see `cepkit.lab.estimators.Estimators`.
+        estimators: names or a mapping, see `cepkit.lab.panels.Estimators`.
         denoiser: the exact one when absent.
         beta: at which networks are trained.
 

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from cepkit.denoisers import ExactDenoiser, predict
-from cepkit.exact import Mixture
-from cepkit.gridded import GriddedTruth
-from cepkit.guidance import DPSGuidance, ExactGuidance, Guidance, MeanEnergyGuidance, ScaledGuidance, SumGuidance, ZeroGuidance
-from cepkit.process import eps_from_score, x0_from_eps
-from cepkit.schedules import Schedule
+from cepkit.diffusion.denoisers import predict
+from cepkit.diffusion.guidance import DPSGuidance, Guidance, ScaledGuidance, SumGuidance, ZeroGuidance
+from cepkit.diffusion.process import eps_from_score, x0_from_eps
+from cepkit.diffusion.schedules import Schedule
+from cepkit.truth.exact import Mixture
+from cepkit.truth.fields import ExactDenoiser, ExactGuidance, MeanEnergyGuidance
+from cepkit.truth.gridded import GriddedTruth
 
 Field = Callable[[Tensor, Tensor | float], Tensor]
 

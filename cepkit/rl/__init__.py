@@ -1,36 +1,21 @@
 """Offline reinforcement learning as energy guidance: E(a) = -Q(s, a) over a behaviour policy's actions (QGPO, Lu et al. 2023)."""
 
-from cepkit.rl.config import PRESETS, QGPOConfig
-from cepkit.rl.datasets import load_dataset
-from cepkit.rl.engine_check import engine_differences
-from cepkit.rl.engines import ENGINES, make_env
-from cepkit.rl.evaluate import Evaluation, bootstrap_interval, evaluate
-from cepkit.rl.qgpo import QGPO
-from cepkit.rl.rewards import training_rewards
-from cepkit.rl.rollouts import rollout
-from cepkit.rl.run import load_run, resume_run, start_run
-from cepkit.rl.scores import REFERENCE_SCORES, family_of, normalized_score
-from cepkit.rl.transitions import Transitions, qlearning_transitions
+import lazy_loader
 
-__all__ = [
-    "ENGINES",
-    "PRESETS",
-    "QGPO",
-    "REFERENCE_SCORES",
-    "Evaluation",
-    "QGPOConfig",
-    "Transitions",
-    "bootstrap_interval",
-    "engine_differences",
-    "evaluate",
-    "family_of",
-    "load_dataset",
-    "load_run",
-    "make_env",
-    "normalized_score",
-    "qlearning_transitions",
-    "resume_run",
-    "rollout",
-    "start_run",
-    "training_rewards",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "data.datasets": ["load_dataset"],
+        "data.transitions": ["Transitions", "qlearning_transitions"],
+        "data.rewards": ["training_rewards"],
+        "data.scores": ["REFERENCE_SCORES", "family_of", "normalized_score"],
+        "envs.engines": ["ENGINES", "make_env"],
+        "envs.engine_check": ["engine_differences"],
+        "envs.rollouts": ["rollout"],
+        "agent.qgpo_config": ["PRESETS", "QGPOConfig"],
+        "agent.qgpo": ["QGPO"],
+        "agent.qgpo_run": ["load_run", "resume_run", "start_run"],
+        "study.evaluate": ["Evaluation", "bootstrap_interval", "evaluate"],
+        "study.maze_lab": ["MazeLab"],
+    },
+)

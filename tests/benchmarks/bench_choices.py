@@ -8,9 +8,9 @@ import pytest
 import torch
 from checks import seeded, toy_named
 
-from cepkit.metrics import ErrorProbe
-from cepkit.schedules import VPLinear
-from cepkit.training import DataSource, Training, TrainingConfig
+from cepkit.diffusion.schedules import VPLinear
+from cepkit.learning import DataSource, Training, TrainingConfig
+from cepkit.truth.metrics import ErrorProbe
 
 ENERGY_ONLY = TrainingConfig(parts=("energy",))
 SEEDS = (0, 1, 2)

@@ -5,8 +5,8 @@ import sys
 
 SCRIPT = r"""
 import pathlib, re, resource, sys, time, torch
-from cepkit.schedules import VPLinear
-from cepkit.toys import from_points
+from cepkit.diffusion.schedules import VPLinear
+from cepkit.truth.own_points import from_points
 
 def peak():
     status = pathlib.Path("/proc/self/status")

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from cepkit.rl.behaviour import BehaviourTraining
-from cepkit.rl.config import PRESETS
-from cepkit.rl.critic import CriticTraining
-from cepkit.rl.prepared import prepare
-from cepkit.rl.support import SupportSampling
-from cepkit.rl.transitions import Transitions
+from cepkit.rl.agent.action_support import SupportSampling
+from cepkit.rl.agent.behaviour import BehaviourTraining
+from cepkit.rl.agent.critic import CriticTraining
+from cepkit.rl.agent.prepared import prepare
+from cepkit.rl.agent.qgpo_config import PRESETS
+from cepkit.rl.data.transitions import Transitions
 
 STATE, ACTION, N = 17, 6, 20_000
 PAPER = replace(PRESETS["locomotion"], support_chunk=128)

@@ -7,8 +7,8 @@ import pytest
 from torch import get_num_threads
 
 from cepkit.rl import load_dataset
-from cepkit.rl.hdf5 import write_hdf5
-from cepkit.rl.transitions import qlearning_transitions
+from cepkit.rl.data.hdf5 import write_hdf5
+from cepkit.rl.data.transitions import qlearning_transitions
 
 N = 1_000_000
 

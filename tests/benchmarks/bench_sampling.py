@@ -6,11 +6,11 @@ import pytest
 from checks import seeded
 from test_sampling import measured_order
 
-from cepkit.denoisers import ExactDenoiser
-from cepkit.guidance import ExactGuidance, Guided
-from cepkit.metrics import mmd2, mmd2_null_band
-from cepkit.sampling import sample
-from cepkit.schedules import VPLinear
+from cepkit.diffusion.guidance import Guided
+from cepkit.diffusion.sampling import sample
+from cepkit.diffusion.schedules import VPLinear
+from cepkit.truth.fields import ExactDenoiser, ExactGuidance
+from cepkit.truth.metrics import mmd2, mmd2_null_band
 
 N = 10_000
 CHUNK = 50  # what stays in cache

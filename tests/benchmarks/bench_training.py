@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from checks import seeded, toy_named
 
-from cepkit.guidance import Guided
-from cepkit.metrics import PROBE_TIMES, ErrorProbe, mmd2, mmd2_null_band, mode_masses, total_variation
-from cepkit.sampling import sample
-from cepkit.schedules import VPLinear
-from cepkit.toys import TOYS
-from cepkit.training import DataSource, History, Training, TrainingConfig
+from cepkit.diffusion.guidance import Guided
+from cepkit.diffusion.sampling import sample
+from cepkit.diffusion.schedules import VPLinear
+from cepkit.learning import DataSource, History, Training, TrainingConfig
+from cepkit.truth.metrics import PROBE_TIMES, ErrorProbe, mmd2, mmd2_null_band, mode_masses, total_variation
+from cepkit.truth.toys import TOYS
 
 SEEDS = (0, 1, 2)
 CURVES = Path(__file__).parents[2] / "build" / "error_against_seconds.csv"

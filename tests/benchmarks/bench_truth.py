@@ -4,7 +4,7 @@ import pytest
 from checks import square_grid
 from torch import float32, get_num_threads
 
-from cepkit.schedules import VPLinear
+from cepkit.diffusion.schedules import VPLinear
 
 
 @pytest.mark.parametrize("t", [0.002, 0.05])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cepkit.doctor import find_browser
+from cepkit.commands.doctor import find_browser
 
 ROOT = Path(__file__).parents[2]
 FLAGS = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lab import choose_theme, run_all, stop_kernel, write_notebook
+from jupyter_pages import choose_theme, run_all, stop_kernel, write_notebook
 
 pytestmark = pytest.mark.xdist_group("browser")
 SCREENS = Path(__file__).parents[2] / "build" / "screens"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from guidance_lab import ROOT, control, drawn, wait_until_drawn, wait_until_measured
-from lab import choose_theme, run_all, stop_kernel, write_notebook
+from jupyter_pages import choose_theme, run_all, stop_kernel, write_notebook
+from lab_pages import ROOT, control, drawn, wait_until_drawn, wait_until_measured
 
-from cepkit.schedules import VPLinear
-from cepkit.toys import make_toy
+from cepkit.diffusion.schedules import VPLinear
+from cepkit.truth.toys import make_toy
 
 pytestmark = pytest.mark.xdist_group("browser")
 SCREENS = Path(__file__).parents[2] / "build" / "screens"

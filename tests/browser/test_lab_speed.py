@@ -10,18 +10,18 @@ import statistics
 from pathlib import Path
 
 import pytest
-from guidance_lab import BURST, MOVE, PLAY, ROOT, control, drawn, wait_until_drawn, wait_until_measured
-from lab import run_all, stop_kernel, write_notebook
+from jupyter_pages import run_all, stop_kernel, write_notebook
+from lab_pages import BURST, MOVE, PLAY, ROOT, control, drawn, wait_until_drawn, wait_until_measured
 
 pytestmark = pytest.mark.xdist_group("browser")
 TABLE = Path(__file__).parents[2] / "build" / "browser.md"
 OTHERS = ("moons", "swissroll", "rings", "checkerboard", "2spirals")
 NOTEBOOK = "lab_speed"
 DEFAULT = ("exact", "mean energy", "DPS", "no guidance")
-SHOW = """from cepkit.guidance import ExactGuidance
-from cepkit.schedules import VPLinear
-from cepkit.toys import make_toy
-from cepkit.widgets import GuidanceLab
+SHOW = """from cepkit.diffusion.guidance import ExactGuidance
+from cepkit.diffusion.schedules import VPLinear
+from cepkit.truth.toys import make_toy
+from cepkit.lab import GuidanceLab
 
 toy = make_toy("8gaussians")
 own = ExactGuidance(toy.truth, 3.0, VPLinear())

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from lab import run_all, stop_kernel, write_notebook
+from jupyter_pages import run_all, stop_kernel, write_notebook
 
 pytestmark = pytest.mark.xdist_group("browser")
 ROOT, NOTEBOOK = ".cepkit-maze", "maze_lab"
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
 CELL = """from cepkit.rl import load_run
-from cepkit.widgets import MazeLab
+from cepkit.rl import MazeLab
 
 MazeLab(load_run("../data/maze-runs/seed-0"), place=(1.0, 0.0), scale=1.0)"""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from guidance_lab import MOVE, ROOT, control, drawn, wait_until_drawn
+from lab_pages import MOVE, ROOT, control, drawn, wait_until_drawn
 
-from cepkit.widgets import GuidanceLab
+from cepkit.lab import GuidanceLab
 
 pytestmark = pytest.mark.xdist_group("browser")
 OPEN_AND_CLOSE = """count => {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lab import run_all, stop_kernel
+from jupyter_pages import run_all, stop_kernel
 
 pytestmark = pytest.mark.xdist_group("browser")
 SCREEN = Path(__file__).parents[2] / "build" / "screens" / "04_training.png"

@@ -8,10 +8,11 @@ from checks import seeded, toy_named
 from torch import nn
 
 from cepkit.debugger import DiscreteSchedule, FieldDebugger, Slice, from_diffusers, from_module
-from cepkit.denoisers import ExactDenoiser, predict
-from cepkit.process import convert
-from cepkit.sampling import sample
-from cepkit.schedules import Schedule, VPLinear
+from cepkit.diffusion.denoisers import predict
+from cepkit.diffusion.process import convert
+from cepkit.diffusion.sampling import sample
+from cepkit.diffusion.schedules import Schedule, VPLinear
+from cepkit.truth.fields import ExactDenoiser
 
 SCHEDULE = VPLinear()
 TRUTH = toy_named("8gaussians").truth

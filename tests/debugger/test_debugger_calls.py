@@ -7,9 +7,8 @@ from checks import toy_named
 
 from cepkit.debugger import FieldDebugger, Slice
 from cepkit.debugger.calls import Probe
-from cepkit.denoisers import ExactDenoiser
-from cepkit.guidance import ExactGuidance
-from cepkit.schedules import VPLinear
+from cepkit.diffusion.schedules import VPLinear
+from cepkit.truth.fields import ExactDenoiser, ExactGuidance
 
 SCHEDULE = VPLinear()
 TOY = toy_named("8gaussians")
@@ -184,7 +183,7 @@ GOOD = {"score": DENOISER, "guidance": EXACT, "domain": 4.5}
         ({"domain": ((0, 1), (0, 1), (0, 1))}, "domain: expected"),
         ({"truth": TOY.truth}, "beta: expected .* got None"),
         ({"truth": TOY.truth, "beta": -1.0}, "beta: expected"),
-        ({"truth": TOY, "beta": 1.0}, "truth: expected a cepkit.exact.Mixture, got Toy"),
+        ({"truth": TOY, "beta": 1.0}, "truth: expected a cepkit.truth.exact.Mixture, got Toy"),
         ({"truth": TOY.truth, "beta": 1.0, "slice": Slice.axes(3)}, "truth: expected the 3 dimensions of the slice, got 2"),
         ({"slice": (0, 1)}, "slice: expected"),
         ({"times": ()}, "times: expected at least one"),

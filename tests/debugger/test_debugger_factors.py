@@ -6,10 +6,10 @@ import pytest
 import torch
 from checks import seeded
 
-from cepkit.debugger.factors import advice, diagnose, fit_factor, known_factor
-from cepkit.debugger.levels import regression_factor
-from cepkit.process import perturb
-from cepkit.schedules import VPCosine, VPLinear
+from cepkit.debugger.checks.factors import advice, diagnose, fit_factor, known_factor
+from cepkit.debugger.checks.levels import regression_factor
+from cepkit.diffusion.process import perturb
+from cepkit.diffusion.schedules import VPCosine, VPLinear
 
 TIMES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 

@@ -5,10 +5,10 @@ import torch
 from checks import seeded, toy_named
 
 from cepkit.debugger import FieldDebugger
-from cepkit.denoisers import ExactDenoiser
-from cepkit.guidance import DPSGuidance, ExactGuidance, MeanEnergyGuidance
-from cepkit.process import convert
-from cepkit.schedules import VPCosine, VPLinear
+from cepkit.diffusion.guidance import DPSGuidance
+from cepkit.diffusion.process import convert
+from cepkit.diffusion.schedules import VPCosine, VPLinear
+from cepkit.truth.fields import ExactDenoiser, ExactGuidance, MeanEnergyGuidance
 
 BETA = 3.0
 SCHEDULE = VPLinear()

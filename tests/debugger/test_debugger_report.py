@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 
 from cepkit.debugger import SEVERITIES, FieldDebugger, Finding, Place
 from cepkit.debugger.pictures import PICTURES
-from cepkit.denoisers import ExactDenoiser
-from cepkit.guidance import ExactGuidance
-from cepkit.schedules import VPLinear
+from cepkit.diffusion.schedules import VPLinear
+from cepkit.truth.fields import ExactDenoiser, ExactGuidance
 
 TOY = toy_named("8gaussians")
 

@@ -5,9 +5,9 @@ import torch
 from checks import seeded
 
 from cepkit.debugger import Domain, FieldDebugger, Slice
-from cepkit.exact import Mixture
-from cepkit.guidance import ExactGuidance
-from cepkit.schedules import VPLinear
+from cepkit.diffusion.schedules import VPLinear
+from cepkit.truth.exact import Mixture
+from cepkit.truth.fields import ExactGuidance
 
 
 def cloud(n=200, dim=5):

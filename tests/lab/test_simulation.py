@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from cepkit import plots
-from cepkit.denoisers import ExactDenoiser
-from cepkit.guidance import ExactGuidance, Guided, MeanEnergyGuidance
+from cepkit.diffusion.guidance import Guided
+from cepkit.diffusion.sampling import initial_noise, sampling_steps
+from cepkit.diffusion.schedules import VPLinear
 from cepkit.lab import Settings, Simulation
-from cepkit.metrics import guidance_error, relative_error
-from cepkit.sampling import initial_noise, sampling_steps
-from cepkit.schedules import VPLinear
-from cepkit.toys import from_points, make_toy
+from cepkit.truth.fields import ExactDenoiser, ExactGuidance, MeanEnergyGuidance
+from cepkit.truth.metrics import guidance_error, relative_error
+from cepkit.truth.own_points import from_points
+from cepkit.truth.toys import make_toy
 
 TOY = make_toy("8gaussians")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from checks import seeded
 
-from cepkit.denoisers import ExactDenoiser
-from cepkit.gridded import GriddedTruth
-from cepkit.guidance import DPSGuidance, ExactGuidance, LGDGuidance, MeanEnergyGuidance, ZeroGuidance
+from cepkit.diffusion.guidance import DPSGuidance, LGDGuidance, ZeroGuidance
+from cepkit.diffusion.schedules import VPCosine
 from cepkit.lab.tabulated import LookedUp, TabulatedDPS, has_table, tabulated
-from cepkit.schedules import VPCosine
-from cepkit.toys import from_points, make_toy
+from cepkit.truth.fields import ExactDenoiser, ExactGuidance, MeanEnergyGuidance
+from cepkit.truth.gridded import GriddedTruth
+from cepkit.truth.own_points import from_points
+from cepkit.truth.toys import make_toy
 
 BETA = 3.0
 

@@ -1,0 +1,39 @@
+"""Tensors and colour maps as bytes that a script in the browser reads."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from torch import Tensor
+
+from cepkit import plots
+
+_LEVELS, _BLANK = 254, 255
+
+
+def colour_tables() -> dict:
+    """The course's colour maps, 256 x 3 bytes each."""
+    names = {"density": plots.DENSITY_MAP, "energy": plots.ENERGY_MAP, "error": plots.ERROR_MAP}
+    return {key: colormaps[name](np.arange(256), bytes=True)[:, :3].tobytes() for key, name in names.items()}
+
+
+def pack_picture(values: Tensor, limits: tuple[float, float] | None = None) -> dict:
+    """(T, S, S) as bytes between limits, given or each time's own; NaN is blank. No data where all of it is."""
+    finite = torch.isfinite(values)
+    if not bool(finite.any()):
+        return {"data": None, "low": [], "high": []}
+    if limits is None:
+        low, high = (torch.where(finite, values, bound).flatten(1) for bound in (torch.inf, -torch.inf))
+        low, high = low.amin(1).nan_to_num(0.0, 0.0), high.amax(1).nan_to_num(0.0, 0.0, 0.0)
+    else:
+        low, high = (torch.full((len(values),), limit) for limit in limits)
+    width = (high - low).clamp_min(1e-9)
+    level = ((values - low[:, None, None]) / width[:, None, None]).clamp(0, 1) * _LEVELS
+    level = torch.where(finite, level.round(), float(_BLANK)).nan_to_num(_BLANK)
+    return {"data": pack_binary(level, "u1"), "low": low.tolist(), "high": (low + width).tolist()}
+
+
+def pack_binary(values: Tensor, kind: str) -> bytes:
+    """As the browser's typed array of this kind reads it, such as "<f4"."""
+    return values.detach().cpu().numpy().astype(kind).tobytes()

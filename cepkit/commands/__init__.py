@@ -1,0 +1,1 @@
+"""The command line `cepkit ...`, and nothing that is needed without one."""

@@ -1,0 +1,62 @@
+"""Denoisers: what a sampler calls. Each says which parametrisation it predicts.
+
+A denoiser is any object with `schedule`, `parametrisation` ("eps", "score", "x0" or "v") and a call
+``denoiser(x_t, t)`` of the shape of x_t. Guidance wraps a denoiser in a denoiser (`cepkit.diffusion.guidance.Guided`), so every
+sampler works with every combination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from cepkit.diffusion.process import PARAMETRISATIONS, convert
+from cepkit.diffusion.schedules import Schedule
+from cepkit.validation import check_name
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """Predicts eps, score, x0 or v at x_t of shape (..., D) for a scalar `t` or one time per row."""
+
+    @property
+    def schedule(self) -> Schedule: ...
+
+    @property
+    def parametrisation(self) -> str: ...
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class FunctionDenoiser:
+    """Any callable (x_t, t) -> tensor or torch module as a denoiser, with what it predicts."""
+
+    function: Callable[[Tensor, Tensor | float], Tensor]
+    schedule: Schedule
+    parametrisation: str
+
+    def __post_init__(self) -> None:
+        check_name(self.parametrisation, PARAMETRISATIONS, name="parametrisation")
+        if not callable(self.function):
+            raise ValueError(f"function: expected a callable (x_t, t) -> tensor, got {type(self.function).__name__}")
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return self.function(x_t, t)
+
+
+def predict(denoiser: Denoiser, target: str, x_t: Tensor, t: Tensor | float) -> Tensor:
+    """The denoiser's prediction restated as "eps", "score", "x0" or "v".
+
+    Raises:
+        ValueError: the denoiser returned another shape than that of `x_t`.
+    """
+    value = denoiser(x_t, t)
+    if not isinstance(value, torch.Tensor) or value.shape != x_t.shape:
+        got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        raise ValueError(f"denoiser: expected a tensor of the shape of x_t {tuple(x_t.shape)}, got {got}")
+    return convert(value, denoiser.parametrisation, target, x_t, t, denoiser.schedule)

@@ -1,0 +1,269 @@
+"""Guidance: one interface for the exact intermediate energy and for what people use in its place.
+
+A guidance is an estimate of E_t(x_t) = -log E[exp(-beta E(x_0)) | x_t]; beta is inside. ``g.energy(x_t, t)`` is the
+estimate and ``g(x_t, t)`` is minus its gradient, of the shape of x_t.
+
+    exact         Theorem 3.1 of Lu et al. (2023), in closed form
+    mean energy   beta E[E(x_0) | x_t], what regression learns (Diffuser, Janner et al. 2022); never below exact (Jensen)
+    DPS           beta E(x0_hat(x_t)) (Chung et al. 2023)
+    LGD-MC        -log mean_j exp(-beta E(x0_hat + r_t z_j)) (Song et al. 2023)
+    learned       an energy net, trained by contrastive energy prediction or otherwise (`cepkit.learning`)
+
+`Guided(denoiser, guidance, scale)` is again a denoiser. The scale multiplies -grad E_t; only scale 1 samples the target.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cepkit.diffusion.denoisers import Denoiser, predict
+from cepkit.diffusion.process import convert, expand_time, perturb
+from cepkit.diffusion.schedules import Schedule
+from cepkit.validation import check_beta, check_number, check_points
+
+EnergyFunction = Callable[[Tensor], Tensor]
+EnergyNet = Callable[[Tensor, Tensor | float], Tensor]
+
+
+class Guidance(ABC):
+    """An estimate of the intermediate energy; adds (`a + b`) and scales (`2.0 * a`)."""
+
+    @abstractmethod
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        """The estimate of E_t at x_t (..., D), shape (...)."""
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        """-grad energy, of the shape of x_t; by automatic differentiation unless an estimator knows better."""
+        differentiable = torch.is_grad_enabled() and x_t.requires_grad
+        with torch.enable_grad():
+            x = x_t if differentiable else x_t.detach().requires_grad_(True)
+            energy = self.energy(x, t)
+            if not energy.requires_grad:
+                return torch.zeros_like(x_t)
+            (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=differentiable)
+        return -gradient
+
+    def __add__(self, other: Guidance) -> Guidance:
+        return SumGuidance((self, other)) if isinstance(other, Guidance) else NotImplemented
+
+    def __mul__(self, factor: float) -> Guidance:
+        return ScaledGuidance(self, factor) if isinstance(factor, (int, float)) else NotImplemented
+
+    __rmul__ = __mul__
+
+
+@dataclass(frozen=True)
+class ZeroGuidance(Guidance):
+    """No guidance: energy and field are zero."""
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return torch.zeros_like(x_t[..., 0])
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return torch.zeros_like(x_t)
+
+
+@dataclass(frozen=True)
+class SumGuidance(Guidance):
+    """The sum of several guidances. Summing exact E_t of two energies is not the exact E_t of their sum, except at t = 0."""
+
+    parts: tuple[Guidance, ...]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("parts: expected at least one guidance, got none")
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return torch.stack([part.energy(x_t, t) for part in self.parts]).sum(0)
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return torch.stack([part(x_t, t) for part in self.parts]).sum(0)
+
+
+@dataclass(frozen=True)
+class ScaledGuidance(Guidance):
+    """A guidance times a number: the guidance scale as part of the guidance. Not the same as changing beta."""
+
+    guidance: Guidance
+    factor: float
+
+    def __post_init__(self) -> None:
+        check_number(self.factor, name="factor")
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return self.factor * self.guidance.energy(x_t, t)
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return self.factor * self.guidance(x_t, t)
+
+
+@dataclass(frozen=True)
+class Guided:
+    """A denoiser whose score is score + scale * guidance; any parametrisation, same signature.
+
+    In eps form that is eps + scale sigma_t grad E_t, in x0 form x0_hat - scale (sigma_t^2 / alpha_t) grad E_t.
+    """
+
+    denoiser: Denoiser
+    guidance: Callable[[Tensor, Tensor | float], Tensor]
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number(self.scale, name="scale")
+        if not callable(self.guidance):
+            raise ValueError(f"guidance: expected a callable (x_t, t) -> tensor, got {type(self.guidance).__name__}")
+        same_schedule(self.guidance, self.denoiser.schedule, "guidance")
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.denoiser.schedule
+
+    @property
+    def parametrisation(self) -> str:
+        return self.denoiser.parametrisation
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        score = predict(self.denoiser, "score", x_t, t) + self.scale * self.guidance(x_t, t)
+        return convert(score, "score", self.parametrisation, x_t, t, self.schedule)
+
+
+@dataclass(frozen=True)
+class DPSGuidance(Guidance):
+    """Diffusion posterior sampling: beta E(x0_hat(x_t)), differentiated through the denoiser.
+
+    Where the energy is piecewise constant its gradient, and so this guidance, is zero almost everywhere.
+    """
+
+    denoiser: Denoiser
+    energy_function: EnergyFunction
+    beta: float
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        x0 = predict(self.denoiser, "x0", x_t, t)
+        return self.beta * one_per_point(self.energy_function(x0), x0, "energy_function")
+
+
+@dataclass(frozen=True)
+class LGDGuidance(Guidance):
+    """Loss-guided diffusion by Monte Carlo: E_t under a Gaussian cloud round x0_hat, differentiated through the denoiser.
+
+    The cloud has standard deviation r_t = data_std sigma_t / sqrt(alpha_t^2 data_std^2 + sigma_t^2), the posterior's for
+    Gaussian data of that width; data_std = 1 is the paper's choice. The same `samples` offsets, drawn once from `seed`,
+    serve every point and time, so the field is smooth and can be replayed.
+    """
+
+    denoiser: Denoiser
+    energy_function: EnergyFunction
+    beta: float
+    samples: int = 16
+    data_std: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+        check_number(self.samples, name="samples", low=1, integer=True)
+        check_number(self.data_std, name="data_std", low=1e-6)
+        check_number(self.seed, name="seed", low=0, integer=True)
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        t_x, schedule = expand_time(t, x_t), self.denoiser.schedule
+        alpha_t, sigma_t = schedule.alpha(t_x), schedule.sigma(t_x)
+        radius = self.data_std * sigma_t / (alpha_t**2 * self.data_std**2 + sigma_t**2).sqrt()
+        generator = torch.Generator().manual_seed(self.seed)
+        cloud = torch.randn((self.samples,) + (1,) * (x_t.ndim - 1) + x_t.shape[-1:], generator=generator, dtype=torch.float64)
+        x0 = predict(self.denoiser, "x0", x_t, t) + radius * cloud.to(x_t)
+        energy = one_per_point(self.energy_function(x0), x0, "energy_function")
+        return math.log(self.samples) - torch.logsumexp(-self.beta * energy, 0)
+
+
+@dataclass(frozen=True)
+class LearnedGuidance(Guidance):
+    """The guidance of an energy net f(x_t, t), by one backward pass through it for a whole batch.
+
+    Trained by contrastive energy prediction (Lu et al. 2023, section 4.1) the net is E_t up to a constant C(t), so its energies
+    at two times share no zero; its gradient is not affected.
+
+    Args:
+        energy_net: (x_t (..., D), t) -> (...), such as `cepkit.learning.networks.MLPEnergy`.
+        schedule: the one it was trained with.
+    """
+
+    energy_net: EnergyNet
+    schedule: Schedule
+
+    def __post_init__(self) -> None:
+        if not callable(self.energy_net):
+            raise ValueError(f"energy_net: expected a callable (x_t, t) -> energy, got {type(self.energy_net).__name__}")
+        same_schedule(self.energy_net, self.schedule, "energy_net")
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return one_per_point(self.energy_net(x_t, t), x_t, "energy_net")
+
+
+@dataclass(frozen=True)
+class NormalizedGuidance(Guidance):
+    """A learned guidance whose energies at different times share one zero, the exact one's; its field is unchanged.
+
+    Averaged over the noised data, exp(-E_t) gives E_{q_t}[exp(-E_t)] = E[exp(-beta E)], the same number at every t. That fixes
+    the constant C(t) which contrastive training leaves free; no truth is needed, only data.
+
+    Args:
+        guidance: any guidance, right up to a constant for each t.
+        x: clean points (n, D), a few thousand.
+        energy_of_x: their energies (n,).
+        seed: of the noise that takes x to x_t, the same at every call.
+    """
+
+    guidance: Guidance
+    x: Tensor
+    energy_of_x: Tensor
+    beta: float
+    schedule: Schedule
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+        check_points(self.x, None, name="x")
+        one_per_point(self.energy_of_x, self.x, "energy_of_x")
+        same_schedule(self.guidance, self.schedule, "guidance")
+
+    def constant(self, t: Tensor | float) -> Tensor:
+        """What is added at time t, a scalar: log E_{q_t}[exp(-f)] - log E[exp(-beta E)]."""
+        generator = torch.Generator(self.x.device).manual_seed(self.seed)
+        x_t = perturb(self.x, t, self.schedule, generator=generator).x_t
+        with torch.no_grad():
+            log_weight = torch.stack([-self.guidance.energy(x_t, t), -self.beta * self.energy_of_x])
+        noisy, clean = torch.logsumexp(log_weight, -1)
+        return noisy - clean
+
+    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        if isinstance(t, Tensor) and t.ndim:
+            raise ValueError(f"t: expected one time for all points, got shape {tuple(t.shape)}")
+        return self.guidance.energy(x_t, t) + self.constant(t)
+
+    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        return self.guidance(x_t, t)
+
+
+def one_per_point(energy: Tensor, x: Tensor, name: str) -> Tensor:
+    """`energy` after checking that it holds one number for each point of `x`."""
+    if not isinstance(energy, Tensor) or energy.shape != x.shape[:-1]:
+        got = tuple(energy.shape) if isinstance(energy, Tensor) else type(energy).__name__
+        raise ValueError(f"{name}: expected one energy per point, shape {tuple(x.shape[:-1])}, got {got}")
+    return energy
+
+
+def same_schedule(part: object, schedule: Schedule, name: str) -> None:
+    """Refuse a network or guidance that says it is for another schedule."""
+    other = getattr(part, "schedule", schedule)
+    if other != schedule:
+        raise ValueError(f"{name}: expected the schedule {schedule}, got one for {other}")

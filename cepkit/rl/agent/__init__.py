@@ -1,0 +1,1 @@
+"""QGPO: the behaviour model, support actions, the critic and the guided policy."""

@@ -1,0 +1,256 @@
+"""The networks of QGPO, each usable alone or as a stack of `members` that train side by side.
+
+    behaviour   a residual U of fully connected layers on noisy actions; state and noise level enter every block as a shift
+                (Lu et al. 2023; widths 512, 256, 128 there)
+    critics     Q(s, a), several at once (twins), of which one uses the least
+    energy net  f(a_t, t, s), the intermediate energy over actions
+
+A stack holds the weights of its members along a first axis, under the names that one network has, so that a member can be
+taken out, saved and loaded as a network of its own. Its inputs and outputs have the same first axis.
+
+A first layer that joins a state with K actions multiplies the state once, not K times.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu, silu
+
+from cepkit.diffusion.schedules import Schedule
+from cepkit.rl.agent.layers import Linear, Members, Norm, TimeFeatures, aligned, shaped
+
+_STATE_FEATURES = 32
+_TIME_FEATURES = 32
+
+
+class _Block(nn.Module):
+    """A residual block of two layers whose middle is shifted by the embedding."""
+
+    def __init__(self, inputs: int, outputs: int, embedding: int, members: Members) -> None:
+        super().__init__()
+        self.shift = Linear(embedding, outputs, members)
+        self.first = Linear(inputs, outputs, members)
+        self.second = Linear(outputs, outputs, members)
+        self.straight = Linear(inputs, outputs, members) if inputs != outputs else None
+
+    def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
+        h = silu(self.second(silu(self.first(x)) + self.shift(embedded)))
+        return h + (x if self.straight is None else self.straight(x))
+
+
+class BehaviourNet(nn.Module):
+    """What a denoiser of actions predicts at a_t (*members, ..., A) in states that broadcast with it, (*members, ..., S).
+
+    Args:
+        widths: of the blocks on the way down; the way up mirrors them.
+        time_features: "log_snr", or "fourier" as in the paper's code.
+        embedding: width of the joint embedding of state and time.
+        members: () for one network, (E,) for a stack.
+    """
+
+    def __init__(
+        self,
+        state_dim: int,
+        action_dim: int,
+        schedule: Schedule,
+        *,
+        widths: tuple[int, ...],
+        time_features: str = "log_snr",
+        embedding: int = 128,
+        members: Members = (),
+    ) -> None:
+        super().__init__()
+        self.members = members
+        self.times = TimeFeatures(schedule, time_features, members)
+        self.time_layer = Linear(self.times.size, _TIME_FEATURES, members)
+        self.state_layer = Linear(state_dim, _STATE_FEATURES, members)
+        self.join = Linear(_STATE_FEATURES + _TIME_FEATURES, embedding, members)
+        self.embed = Linear(embedding, embedding, members)
+        down = (action_dim, *widths)
+        self.down = nn.ModuleList(_Block(a, b, embedding, members) for a, b in itertools.pairwise(down))
+        self.middle = _Block(widths[-1], widths[-1], embedding, members)
+        up = list(zip(widths[::-1], widths[-2::-1], strict=False))
+        self.up = nn.ModuleList(_Block(2 * a, b, embedding, members) for a, b in up)
+        self.last = Linear(2 * widths[0], action_dim, members)
+        self.trunk: Callable[[Tensor, Tensor, Tensor], Tensor] = self._trunk
+
+    def forward(self, a_t: Tensor, t: Tensor | float, states: Tensor) -> Tensor:
+        """The prediction at a_t, for one t for all, or one per leading index of the batch."""
+        return self.trunk(a_t, self.times(shaped(t, a_t, self.members)), aligned(states, a_t, self.members))
+
+    def _trunk(self, a_t: Tensor, times: Tensor, states: Tensor) -> Tensor:
+        at_state = silu(self.state_layer(states))
+        at_time = self.time_layer(times)
+        lead = torch.broadcast_shapes(at_state.shape[:-1], at_time.shape[:-1])
+        joined = torch.cat([at_state.expand(*lead, -1), at_time.expand(*lead, -1)], -1)
+        embedded = silu(self.embed(silu(self.join(joined))))
+        h, kept = a_t, []
+        for block in self.down:
+            h = block(h, embedded)
+            kept.append(h)
+        h = self.middle(h, embedded)
+        for block in self.up:
+            h = block(torch.cat([kept.pop(), h], -1), embedded)
+        return self.last(torch.cat([kept.pop(), h], -1))
+
+
+class _JointMLP(nn.Module):
+    """(common (*members, ..., C), own (*members, ..., D)) -> (*members, ...): they broadcast, and meet after the first layer."""
+
+    def __init__(
+        self,
+        common: int,
+        own: int,
+        members: Members,
+        *,
+        width: int,
+        layers: int,
+        activation: Callable,
+        norm: bool = False,
+        level: bool = True,
+    ) -> None:
+        super().__init__()
+        self.common = Linear(common, width, members, fan_in=common + own)
+        self.own = Linear(own, width, members, bias=False, fan_in=common + own)
+        self.hidden = nn.ModuleList(Linear(width, width, members) for _ in range(layers - 1))
+        self.norms = nn.ModuleList(Norm(width, members) for _ in range(layers if norm else 0))
+        self.last = Linear(width, 1, members, bias=level)
+        self.activation = activation
+
+    def forward(self, common: Tensor, own: Tensor) -> Tensor:
+        h = self.common(common) + self.own(own)
+        for i, layer in enumerate((None, *self.hidden)):
+            h = h if layer is None else layer(h)
+            h = self.activation(self.norms[i](h) if self.norms else h)
+        return self.last(h).squeeze(-1)
+
+
+class _ModulatedMLP(nn.Module):
+    """The same up to a constant, but the common part has layers of its own, and scales and shifts every layer of the other.
+
+    What depends on the state alone is computed once for its K actions, and products of state and action come easily.
+    """
+
+    def __init__(self, common: int, own: int, members: Members, *, width: int, layers: int, activation: Callable) -> None:
+        super().__init__()
+        embedding = 2 * width
+        self.embed = nn.ModuleList([Linear(common, embedding, members), Linear(embedding, embedding, members)])
+        self.films = nn.ModuleList(Linear(embedding, 2 * width, members) for _ in range(layers))
+        self.layers = nn.ModuleList(Linear(width if i else own, width, members, bias=False) for i in range(layers))
+        self.last = Linear(width, 1, members, bias=False)
+        self.activation = activation
+
+    def forward(self, common: Tensor, own: Tensor) -> Tensor:
+        embedded = common
+        for layer in self.embed:
+            embedded = self.activation(layer(embedded))
+        h = own
+        for layer, film in zip(self.layers, self.films, strict=True):
+            scale, shift = film(embedded).chunk(2, -1)
+            h = self.activation(torch.addcmul(shift, layer(h), 1 + scale))
+        return self.last(h).squeeze(-1)
+
+
+class Critics(nn.Module):
+    """Several independent Q(s, a); states (*members, ..., S) and actions (*members, ..., A) broadcast.
+
+    A call gives all of them, (*members, critics, ...); `least` the smallest, (*members, ...). The networks work in units of
+    `shift` and `size`, the mean and spread of returns where these are known.
+    """
+
+    shift: Tensor
+    size: Tensor
+
+    def __init__(
+        self,
+        state_dim: int,
+        action_dim: int,
+        *,
+        critics: int,
+        width: int,
+        layers: int,
+        norm: bool = False,
+        members: Members = (),
+    ) -> None:
+        super().__init__()
+        self.members, self.critics = members, critics
+        self.register_buffer("shift", torch.zeros(members))
+        self.register_buffer("size", torch.ones(members))
+        self.net = _JointMLP(state_dim, action_dim, (*members, critics), width=width, layers=layers, activation=relu, norm=norm)
+        self.trunk: Callable[[Tensor, Tensor], Tensor] = self.net.forward
+
+    def set_scale(self, shift: float, size: float) -> None:
+        """Set the units of the output."""
+        self.shift.fill_(shift)
+        self.size.fill_(max(size, 1e-6))
+
+    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+        axis = len(self.members)
+        states, actions = aligned(states, actions, self.members), aligned(actions, states, self.members)
+        inputs = (x.unsqueeze(axis).expand(*x.shape[:axis], self.critics, *x.shape[axis:]) for x in (states, actions))
+        value = self.trunk(*inputs)
+        shape = self.members + (1,) * (value.ndim - axis)
+        return torch.addcmul(self.shift.reshape(shape), value, self.size.reshape(shape))
+
+    def least(self, states: Tensor, actions: Tensor) -> Tensor:
+        """min over the critics, (*members, ...)."""
+        return self(states, actions).amin(len(self.members))
+
+
+class EnergyNet(nn.Module):
+    """f(a_t, t, s) up to C(t, s): a_t (*members, ..., A) and states that broadcast with it -> (*members, ...)."""
+
+    def __init__(
+        self,
+        state_dim: int,
+        action_dim: int,
+        schedule: Schedule,
+        *,
+        width: int,
+        layers: int,
+        time_features: str = "log_snr",
+        modulated: bool = False,
+        members: Members = (),
+    ) -> None:
+        super().__init__()
+        self.members = members
+        self.times = TimeFeatures(schedule, time_features, members)
+        self.time_layer = Linear(self.times.size, _TIME_FEATURES, members)
+        common = state_dim + _TIME_FEATURES
+        # contrasts of one state and t cannot tell a constant, whose weights would follow rounding errors alone
+        sizes = {"width": width, "layers": layers, "activation": silu}
+        self.net = (
+            _ModulatedMLP(common, action_dim, members, **sizes)
+            if modulated
+            else _JointMLP(common, action_dim, members, **sizes, level=False)
+        )
+        self.trunk: Callable[[Tensor, Tensor, Tensor], Tensor] = self._trunk
+
+    def forward(self, a_t: Tensor, t: Tensor | float, states: Tensor) -> Tensor:
+        """f at a_t, for one t for all, or one per leading index of the batch."""
+        return self.trunk(a_t, self.times(shaped(t, a_t, self.members)), aligned(states, a_t, self.members))
+
+    def _trunk(self, a_t: Tensor, times: Tensor, states: Tensor) -> Tensor:
+        at_time = self.time_layer(times)
+        lead = torch.broadcast_shapes(states.shape[:-1], at_time.shape[:-1])
+        return self.net(torch.cat([states.expand(*lead, -1), at_time.expand(*lead, -1)], -1), a_t)
+
+
+def build(make: Callable[[Members], nn.Module], seeds: int | tuple[int, ...]) -> nn.Module:
+    """A network initialised from its seed, or a stack of those that the seeds give one by one."""
+    singles = []
+    for seed in seeds if isinstance(seeds, tuple) else (seeds,):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            singles.append(make(()))
+    if not isinstance(seeds, tuple):
+        return singles[0]
+    with torch.random.fork_rng(devices=[]):
+        stack = make((len(seeds),))
+    weights, buffers = torch.func.stack_module_state(singles)
+    stack.load_state_dict({name: value for name, value in (weights | buffers).items() if name in stack.state_dict()})
+    return stack

@@ -1,0 +1,1 @@
+"""Datasets: names, files, transitions, rewards and reference scores."""

@@ -1,0 +1,1 @@
+"""Environments: physics engines, mazes and rollouts."""

@@ -1,0 +1,262 @@
+"""Every control of the lab, by its trait: what it changes in what travels to the browser, without a browser."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+from ipywidgets.widgets.widget import _instances as registered
+
+from cepkit.diffusion.schedules import VPLinear
+from cepkit.lab import BUILT_IN, GuidanceLab
+from cepkit.lab.controls import CONTROLS, FIELDS, HEATS
+from cepkit.lab.guidance_lab import DEFAULT
+from cepkit.truth.fields import ExactDenoiser, ExactGuidance
+from cepkit.truth.own_points import from_points
+from cepkit.truth.toys import make_toy
+
+SMALL = {"particles": 40, "steps": 5}
+
+
+@pytest.fixture(scope="module")
+def lab():
+    return GuidanceLab("8gaussians", **SMALL)
+
+
+def particles(lab):
+    """(P, T, N, 2) in data units, as the browser reads them."""
+    stored = np.frombuffer(lab.paths["data"], "<i2").reshape(len(lab.setup["names"]), len(lab.paths["times"]), -1, 2)
+    return stored * (lab.paths["span"] / 32000) + np.array(lab.setup["centre"])
+
+
+def test_it_opens_on_four_panels_with_everything_measured(lab):
+    assert lab.setup["names"] == list(DEFAULT) and lab.paths["stage"] == "full"
+    assert particles(lab).shape == (4, 6, 40, 2) and lab.position == 5
+    assert len(lab.maps["errors"]) == len(lab.chart["errors"]) == len(lab.readout["mmd2"]) == 4
+    assert lab.status == {"busy": "", "failures": [""] * 4, "notes": [""] * 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("scale", 2.0), ("beta", 1.0), ("steps", 7), ("method", "ddim"), ("particles", 30), ("seed", 4)],
+)
+def test_every_setting_moves_the_particles_and_is_named_with_them(name, value):
+    lab = GuidanceLab("8gaussians", **SMALL)
+    before = lab.paths
+    setattr(lab, name, value)
+    assert lab.paths[name] == value and lab.paths["data"] != before["data"]
+    assert lab.maps["beta"] == lab.beta and len(lab.chart["times"]) == lab.steps + 1
+
+
+def test_the_scale_leaves_the_maps_alone_and_beta_does_not(lab):
+    maps = lab.maps
+    lab.scale = 3.0
+    assert lab.maps is maps
+    lab.beta = 2.0
+    assert lab.maps is not maps and lab.maps["target"] != maps["target"] and lab.maps["data"] == maps["data"]
+    lab.scale, lab.beta = 1.0, 3.0
+
+
+def test_the_number_of_steps_keeps_the_fraction_of_the_way():
+    lab = GuidanceLab("moons", **SMALL)
+    lab.position = 2.5
+    lab.steps = 10
+    assert lab.position == 5.0
+
+
+def test_the_toy_can_be_changed_and_own_points_come_back():
+    x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0))
+    lab = GuidanceLab(from_points(x, x[:, 0], std=0.1, name="mine"), **SMALL)
+    own = lab.maps["target"]
+    lab.toy_name = "checkerboard"
+    assert lab.setup["extent"] == 5.0 and lab.toy.name == "checkerboard" and lab.maps["target"] != own
+    lab.toy_name = "mine"
+    assert lab.maps["target"] == own
+
+
+def test_panels_can_be_chosen_and_change_everything_together():
+    lab = GuidanceLab("moons", **SMALL)
+    lab.panels = ["DPS", "exact"]
+    assert lab.setup["names"] == lab.panels == ["exact", "DPS"]
+    assert particles(lab).shape[0] == len(lab.maps["errors"]) == len(lab.chart["errors"]) == len(lab.readout["mmd2"]) == 2
+
+
+def test_no_panel_at_all_leaves_them_as_they_are(lab):
+    lab.panels = []
+    assert lab.panels == list(DEFAULT)
+
+
+@pytest.mark.parametrize(("name", "values"), [("heat", HEATS), ("field", FIELDS)])
+def test_choices_of_layers_take_their_values_only(lab, name, values):
+    for value in values:
+        setattr(lab, name, value)
+    with pytest.raises(Exception, match="rainbow"):
+        setattr(lab, name, "rainbow")
+    setattr(lab, name, values[1])
+
+
+@pytest.mark.parametrize("name", ["streamlines", "show_particles", "trajectories", "contours", "locked", "show_chart", "playing"])
+def test_layers_are_switched_without_new_work(lab, name):
+    before = (lab.paths, lab.maps, lab.chart)
+    setattr(lab, name, not getattr(lab, name))
+    assert all(a is b for a, b in zip((lab.paths, lab.maps, lab.chart), before, strict=True))
+    setattr(lab, name, not getattr(lab, name))
+
+
+def test_time_moves_without_new_work(lab):
+    before = lab.paths
+    lab.position = 1.5
+    assert lab.paths is before
+
+
+def test_every_control_of_the_browser_is_a_trait_that_is_synchronised(lab):
+    synced = set(lab.trait_names(sync=True))
+    assert {control["name"] for control in lab.setup["controls"]} == {"toy_name", "panels", *(c["name"] for c in CONTROLS)}
+    assert {control["name"] for control in lab.setup["controls"]} <= synced
+    assert {"heat", "field", "streamlines", "position", "playing", "locked"} <= synced
+
+
+def test_controls_can_be_linked_to_other_widgets(lab):
+    slider = ipywidgets.FloatSlider(value=2.0, max=10)
+    link = ipywidgets.link((slider, "value"), (lab, "scale"))
+    assert lab.paths["scale"] == 2.0
+    slider.value = 1.0
+    assert lab.paths["scale"] == 1.0
+    link.unlink()
+
+
+def test_clicking_drops_a_particle_whose_paths_follow_the_settings(lab):
+    lab._handle_custom_msg({"type": "drop", "x": 1.0, "y": 0.5, "position": 2.2}, [])
+    (drop,) = lab.drops
+    paths = [np.frombuffer(panel, "<f4").reshape(-1, 2) for panel in drop["panels"]]
+    assert len(paths) == 4 and all(path.shape == (4, 2) and path[0].tolist() == [1.0, 0.5] for path in paths)
+    lab.scale = 4.0
+    assert lab.drops[0]["panels"][0] != drop["panels"][0] and lab.drops[0]["panels"][3] == drop["panels"][3]
+    lab.scale = 1.0
+    lab._handle_custom_msg({"type": "clear"}, [])
+    assert lab.drops == []
+
+
+def test_a_callable_that_fails_is_named_in_its_panel_and_the_sliders_go_on():
+    def fails_late(x_t, t):
+        if float(t) < 0.4:
+            raise RuntimeError("out of range")
+        return -x_t
+
+    lab = GuidanceLab("moons", {"exact": None, "late": fails_late, "flat": lambda x, t: x[..., 0]}, **SMALL)
+    exact, late, flat = lab.status["failures"]
+    assert exact == "" and "late at t = " in late and "out of range" in late
+    assert "flat at t = 1: expected guidance of shape (40, 2), got (40,)" in flat
+    assert np.abs(particles(lab)[1]).min() > 10 and np.abs(particles(lab)[0, -1]).max() < 5  # out of sight, and not
+    before = lab.paths["data"]
+    lab.scale = 2.0
+    assert lab.paths["data"] != before and lab.chart["errors"][1][-1] is None and lab.chart["errors"][0][-1] == 0
+
+
+def test_a_denoiser_that_fails_is_told_and_a_later_setting_tries_again():
+    class Moody(ExactDenoiser):
+        broken = False
+
+        def __call__(self, x_t, t):
+            if Moody.broken:
+                raise RuntimeError("out of memory")
+            return super().__call__(x_t, t)
+
+    lab = GuidanceLab("moons", denoiser=Moody(make_toy("moons").truth, VPLinear()), **SMALL)
+    assert not any(control["name"] == "toy_name" for control in lab.setup["controls"])
+    Moody.broken = True
+    lab.scale = 2.0
+    assert lab.status["busy"] == "Cannot draw this: RuntimeError: out of memory" and lab.paths["scale"] == 1.0
+    Moody.broken = False
+    lab.scale = 3.0
+    assert lab.status["busy"] == "" and lab.paths["scale"] == 3.0
+
+
+def test_networks_are_trained_on_the_spot_and_get_better():
+    early, later = (GuidanceLab("8gaussians", ("CEP",), train_steps=n, **SMALL) for n in (2, 150))
+    assert later.status["notes"] == ["trained for β = 3"]
+    errors = [np.mean(lab.chart["errors"][0]) for lab in (early, later)]
+    assert errors[1] < 0.6 * errors[0]
+
+
+def test_the_measures_of_the_exact_panel_are_at_the_level_of_chance():
+    lab = GuidanceLab("8gaussians", particles=1000)
+    assert lab.readout["mmd2"][0] < 3 * lab.readout["floor"] < lab.readout["mmd2"][1]
+    assert max(lab.chart["errors"][0]) == 0 and lab.chart["errors"][3] == pytest.approx([1.0] * 26)
+
+
+def test_pictures_travel_as_bytes_with_blanks():
+    lab = GuidanceLab("8gaussians", {"exact": None, "mine": lambda x, t: -x}, **SMALL)
+    target = np.frombuffer(lab.maps["target"]["data"], "u1").reshape(6, 49, 49)
+    assert target.max() == 254 and lab.maps["target"]["high"] == [1.0] * 6
+    energy = lab.maps["energies"][0]
+    stored = np.frombuffer(energy["data"], "u1").reshape(6, 49, 49)
+    assert (stored[-1] == 255).any() and not (stored[0] == 255).all() and energy["low"][-1] < 0 < energy["high"][-1]
+    assert lab.maps["energies"][1] == {"data": None, "low": [], "high": []}  # a callable without an energy
+    field = np.frombuffer(lab.maps["guidance"][1], "<f4").reshape(6, 25, 25, 2)
+    assert field[0, 0, 0].tolist() == pytest.approx([4.5, 4.5])  # -x at the lower left corner
+
+
+def test_closing_frees_everything_a_hundred_times_over(monkeypatch):
+    monkeypatch.setattr("cepkit.lab.measures._MEASURED", 20)
+    toy, before, labs = make_toy("8gaussians"), len(registered), []
+    for _ in range(100):
+        lab = GuidanceLab(toy, ("exact",), particles=2, steps=1)
+        labs.append(weakref.ref(lab))
+        lab.close()
+        del lab
+    gc.collect()
+    assert sum(ref() is not None for ref in labs) == 0 and len(registered) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"toy": "8gausians"}, "name: expected one of 8gaussians"),
+        ({"toy": from_points(torch.zeros(3, 3), torch.zeros(3))}, "toy: expected a two-dimensional toy"),
+        ({"estimators": ("exakt",)}, "estimators: expected one of"),
+        ({"estimators": {"mine": "exact"}}, "estimators: expected a callable"),
+        ({"steps": 0}, "steps: expected"),
+        ({"particles": 10**6}, "particles: expected"),
+        ({"beta": -1.0}, "beta: expected"),
+        ({"train_steps": 0}, "train_steps: expected"),
+        ({"heat": "energie"}, "heat: expected"),
+        ({"field": "scores"}, "field: expected"),
+    ],
+)
+def test_mistakes_are_named_at_the_start(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        GuidanceLab(**({"toy": "moons"} | arguments))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", 0), ("beta", -1.0), ("method", "euler"), ("particles", 0), ("toy_name", "mons"), ("panels", ["exakt"])],
+)
+def test_a_wrong_setting_is_refused_by_name_and_leaves_the_lab_as_it_was(lab, name, value):
+    before = getattr(lab, name)
+    with pytest.raises(ValueError, match=f"^{name}: expected"):
+        setattr(lab, name, value)
+    assert getattr(lab, name) == before
+
+
+def test_layers_may_be_chosen_at_the_start():
+    lab = GuidanceLab("moons", heat="errors", field="score", contours=True, trajectories=True, **SMALL)
+    assert (lab.heat, lab.field, lab.contours, lab.trajectories) == ("errors", "score", True, True)
+
+
+def test_a_toy_of_one_mode_has_no_mode_masses_to_compare():
+    assert GuidanceLab("8gaussians", **SMALL).readout["modes"][0] is not None
+    lab = GuidanceLab("swissroll", **SMALL)
+    assert lab.readout["modes"] == [None] * 4 and None not in lab.readout["energy"]
+
+
+def test_guidance_of_ones_own_is_drawn_beside_the_built_in():
+    toy, schedule = make_toy("moons"), VPLinear()
+    lab = GuidanceLab(toy, {"flipped": -1.0 * ExactGuidance(toy.truth, 3.0, schedule), "exact": None}, **SMALL)
+    assert lab.chart["errors"][0] == pytest.approx([2.0] * 6, rel=1e-4)
+    assert {option["value"] for option in lab.setup["controls"][-1]["options"]} == {"flipped", *BUILT_IN}

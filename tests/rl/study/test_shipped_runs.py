@@ -1,0 +1,48 @@
+"""The maze's runs that ship: small, of the preset, and evaluated with the weights that lie beside the evaluations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from qgpo_problems import TINY, finish, walk
+
+from cepkit.learning.checkpoints import load_tensors
+from cepkit.rl import PRESETS, load_run, start_run
+from cepkit.rl.agent.run_folder import keep_weights
+from cepkit.rl.agent.seed_folders import run_folders
+from cepkit.rl.study.results import BEST_OF_K, CLONING, scale_name, weights_of
+from cepkit.rl.study.returns_report import choose_scale, read_groups
+
+SHIPPED = Path(__file__).parents[3] / "data" / "maze-runs"
+
+
+def test_what_is_kept_of_a_run_loads_as_the_run_does(tmp_path):
+    config = replace(PRESETS["maze"], **TINY, backup="expectile")
+    run = finish(start_run(tmp_path / "build", config, walk(state_dim=4)))
+    keep_weights(run.folder, tmp_path / "kept")
+    assert {path.suffix for path in (tmp_path / "kept").iterdir()} == {".json", ".safetensors"}
+    assert not any(path.name.startswith("support") for path in (tmp_path / "kept").iterdir())
+    assert not any(name.startswith("value.") for name in load_tensors(tmp_path / "kept" / "critic.safetensors")[0])
+    states = walk(state_dim=4).observations[:3]
+    actions = [load_run(at).act(states, 1.0, torch.Generator().manual_seed(0)) for at in (run.folder, tmp_path / "kept")]
+    assert torch.equal(*actions)
+
+
+def test_the_runs_that_ship_are_small_and_of_the_preset():
+    runs = run_folders(SHIPPED)
+    assert len(runs) == 3 and sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 3_000_000
+    for seed, run in enumerate(runs):
+        assert load_run(run).config == PRESETS["maze"].with_seed(seed)
+
+
+def test_every_policy_was_evaluated_with_these_weights_and_the_scale_chosen_on_other_episodes():
+    (group,) = read_groups([SHIPPED])
+    assert group.seeds == (1000, 2000) and len(group.runs) == 3 and group.first.episodes == 50
+    for run in run_folders(SHIPPED):
+        digest = weights_of(run)
+        assert all(result.weights == digest for result in group.results if result.run_seed == int(run.name[-1]))
+    assert group.scales == PRESETS["maze"].scales
+    assert all(group.complete(policy, group.seeds) for policy in (CLONING, BEST_OF_K, scale_name(0.0)))
+    assert choose_scale(group)[2] == "chosen on evaluation seed 1000, reported on 2000"

@@ -1,0 +1,298 @@
+"""The measures measure: checked by hand, on known shifts, and for bias."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from checks import assert_within_standard_errors, seeded, toy_named
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cepkit.diffusion.guidance import ZeroGuidance
+from cepkit.diffusion.schedules import VPLinear
+from cepkit.truth.fields import ExactGuidance
+from cepkit.truth.metrics import (
+    PROBE_TIMES,
+    ErrorProbe,
+    effective_sample_size,
+    guidance_error,
+    kernel_bandwidths,
+    mmd2,
+    mmd2_null_band,
+    mode_masses,
+    relative_error,
+    sliced_wasserstein,
+    total_variation,
+)
+
+LINEAR = VPLinear()
+
+
+def normal(n, dim=2, seed=0, dtype=torch.float64):
+    return torch.randn(n, dim, generator=seeded(seed), dtype=dtype)
+
+
+# -- MMD ---------------------------------------------------------------------------------------------------------------
+
+
+def test_mmd2_of_five_points_by_hand():
+    x, y, h = [(0.0, 0.0), (1.0, 0.0)], [(0.0, 1.0), (2.0, 2.0), (-1.0, 0.5)], 0.8
+
+    def k(a, b):
+        return math.exp(-(math.dist(a, b) ** 2) / (2 * h**2))
+
+    within_x = sum(k(a, b) for a, b in itertools.permutations(x, 2)) / 2
+    within_y = sum(k(a, b) for a, b in itertools.permutations(y, 2)) / 6
+    between = sum(k(a, b) for a in x for b in y) / 6
+    x, y, h = (torch.tensor(values, dtype=torch.float64) for values in (x, y, [h]))
+    value = mmd2(x, y, bandwidths=h)
+    assert float(value) == pytest.approx(within_x + within_y - 2 * between, rel=1e-12)
+
+
+def test_mmd2_averages_over_its_bandwidths():
+    x, y = normal(20), normal(30, seed=1)
+    h = torch.tensor([0.3, 0.7, 2.0], dtype=torch.float64)
+    alone = torch.stack([mmd2(x, y, bandwidths=width[None]) for width in h])
+    torch.testing.assert_close(mmd2(x, y, bandwidths=h), alone.mean())
+
+
+def test_mmd2_is_unbiased():
+    h = torch.tensor([0.5, 1.0], dtype=torch.float64)
+    values = torch.stack([mmd2(normal(8, seed=2 * k), normal(11, seed=2 * k + 1), bandwidths=h) for k in range(2000)])
+    assert_within_standard_errors(torch.zeros(()), values.mean(), values.std() / 2000**0.5)
+    assert float(values.min()) < 0
+
+
+def test_mmd2_tends_to_its_closed_form_for_two_gaussians():
+    """MMD^2 of N(0, I) and N(m, I) under a Gaussian kernel: 2 c (1 - exp(-|m|^2 / 2 (h^2 + 2))), c = h^2 / (h^2 + 2)."""
+    shift, h = torch.tensor([0.6, -0.3], dtype=torch.float64), 0.9
+    exact = 2 * h**2 / (h**2 + 2) * (1 - math.exp(-float(shift @ shift) / (2 * (h**2 + 2))))
+    bandwidths = torch.tensor([h], dtype=torch.float64)
+    values = torch.stack(
+        [mmd2(normal(200, seed=2 * k), normal(200, seed=2 * k + 1) + shift, bandwidths=bandwidths) for k in range(50)]
+    )
+    assert_within_standard_errors(torch.tensor(exact), values.mean(), values.std() / 50**0.5)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_the_size_of_a_chunk_changes_nothing(chunk):
+    x, y = normal(30), normal(40, seed=1)
+    torch.testing.assert_close(mmd2(x, y, chunk=chunk), mmd2(x, y))
+    band, plain = (mmd2_null_band(x, y, permutations=20, generator=seeded(), chunk=c) for c in (chunk, 1000))
+    assert band == pytest.approx(plain)
+
+
+def test_mmd2_in_float32_is_that_in_float64():
+    x, y = normal(1500), normal(1500, seed=1) * 1.05
+    assert float(mmd2(x.float(), y.float())) == pytest.approx(float(mmd2(x, y)), abs=1e-6)
+
+
+def test_swapping_the_sets_leaves_mmd2():
+    x, y = normal(20), normal(30, seed=1)
+    h = kernel_bandwidths(x)
+    torch.testing.assert_close(mmd2(x, y, bandwidths=h), mmd2(y, x, bandwidths=h))
+
+
+def test_bandwidths_halve_from_half_the_spread():
+    x = normal(5000) * 3 + 10
+    torch.testing.assert_close(kernel_bandwidths(x, 3), torch.tensor([1.5, 0.75, 0.375], dtype=torch.float64), rtol=0.03, atol=0)
+
+
+def test_the_null_band_holds_pairs_from_one_distribution():
+    x, y = normal(150), normal(150, seed=1)
+    band = mmd2_null_band(x, y, generator=seeded())
+    h = kernel_bandwidths(y)
+    values = torch.stack([mmd2(normal(150, seed=k), normal(150, seed=k + 1000), bandwidths=h) for k in range(2, 202)])
+    inside = float(((values >= band.low) & (values <= band.high)).double().mean())
+    assert 0.88 <= inside <= 0.99 and band.low < band.median < band.high <= band.largest
+
+
+def test_the_null_band_does_not_hold_a_shift():
+    x, y = normal(400), normal(400, seed=1)
+    assert float(mmd2(x + 0.4, y)) > mmd2_null_band(x, y, generator=seeded()).largest
+
+
+def test_the_null_band_is_that_of_explicit_permutations():
+    """The one matrix product per chunk against the definition, on the same permutations."""
+    x, y, h = normal(6), normal(9, seed=1), torch.tensor([0.7], dtype=torch.float64)
+    pool, generator, values = torch.cat([x, y]), seeded(5), []
+    for _ in range(40):
+        order = torch.randperm(15, generator=generator)
+        values.append(mmd2(pool[order[:6]], pool[order[6:]], bandwidths=h))
+    band = mmd2_null_band(x, y, bandwidths=h, permutations=40, generator=seeded(5))
+    levels = torch.tensor([0.025, 0.5, 0.975], dtype=torch.float64)
+    expected = [*torch.quantile(torch.stack(values), levels).tolist(), float(max(values))]
+    assert list(band) == pytest.approx(expected, abs=1e-12)
+
+
+# -- sliced Wasserstein ------------------------------------------------------------------------------------------------
+
+
+def test_a_shift_in_one_dimension_is_its_own_distance():
+    x = normal(1000, dim=1)
+    assert float(sliced_wasserstein(x, x + 0.7)) == pytest.approx(0.7, rel=1e-12)
+
+
+def test_a_shift_in_two_dimensions_is_seen_at_its_mean_projection():
+    """The mean of |cos| over directions is 2 / pi."""
+    x = normal(200)
+    value = sliced_wasserstein(x, x + torch.tensor([3.0, 4.0], dtype=torch.float64), projections=20_000)
+    assert float(value) == pytest.approx(5 * 2 / math.pi, rel=0.02)
+
+
+def test_one_dimension_agrees_with_scipy_for_sets_of_one_size():
+    from scipy.stats import wasserstein_distance
+
+    x, y = normal(300, dim=1), normal(300, dim=1, seed=1) * 2 + 0.3
+    expected = wasserstein_distance(x[:, 0].numpy(), y[:, 0].numpy())
+    assert float(sliced_wasserstein(x, y)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_sets_of_different_sizes_are_compared_by_their_quantiles():
+    x = normal(500, dim=1)
+    doubled = x.repeat(2, 1)
+    assert float(sliced_wasserstein(x, doubled + 0.5)) == pytest.approx(0.5, rel=1e-12)
+
+
+def test_sliced_wasserstein_is_replayed_without_a_generator():
+    x, y = normal(50), normal(50, seed=1)
+    assert torch.equal(sliced_wasserstein(x, y), sliced_wasserstein(x, y))
+
+
+@given(st.integers(0, 1000), st.floats(0.1, 5.0))
+def test_sliced_wasserstein_scales_with_the_points(seed, factor):
+    x, y = normal(20, seed=seed), normal(20, seed=seed + 1)
+    torch.testing.assert_close(sliced_wasserstein(factor * x, factor * y), factor * sliced_wasserstein(x, y))
+
+
+# -- fields, masses and weights ----------------------------------------------------------------------------------------
+
+
+def test_the_exact_field_has_error_zero(toy):
+    assert float(guidance_error(ExactGuidance(toy.truth, 3.0, LINEAR), toy.truth, 0.2, 3.0, LINEAR, generator=seeded())) == 0.0
+
+
+def test_no_guidance_has_error_one(toy):
+    assert float(guidance_error(ZeroGuidance(), toy.truth, 0.2, 3.0, LINEAR, generator=seeded())) == 1.0
+
+
+def test_twice_the_field_has_error_one_and_a_tenth_more_a_tenth(toy):
+    exact = ExactGuidance(toy.truth, 3.0, LINEAR)
+    for factor, off in ((2.0, 1.0), (1.1, 0.1), (-1.0, 2.0)):
+        value = guidance_error(factor * exact, toy.truth, 0.2, 3.0, LINEAR, generator=seeded(), dtype=torch.float64)
+        assert float(value) == pytest.approx(off, rel=1e-9)
+
+
+def test_relative_error_by_hand():
+    estimate, exact = torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.tensor([[0.0, 0.0], [0.0, 2.0]])
+    assert float(relative_error(estimate, exact)) == pytest.approx(math.sqrt(2) / 2)
+
+
+def test_the_error_is_measured_where_the_target_is(toy):
+    """The points handed to the field follow p_t."""
+    seen = []
+
+    def watch(x_t, t):
+        seen.append(x_t)
+        return torch.zeros_like(x_t)
+
+    guidance_error(watch, toy.truth, 0.2, 5.0, LINEAR, n=4000, generator=seeded(), dtype=torch.float64)
+    target, _ = toy.truth.tilt(5.0).sample(4000, generator=seeded(1), dtype=torch.float64)
+    mean, here = float(LINEAR.alpha(0.2)) * target.mean(0), seen[0]
+    assert_within_standard_errors(mean, here.mean(0), ((here.var(0) + target.var(0)) / 4000).sqrt())
+
+
+def test_a_probe_measures_what_guidance_error_does_at_each_time():
+    truth, field = toy_named("moons").truth, 1.3 * ExactGuidance(toy_named("moons").truth, 2.0, LINEAR)
+    probe = ErrorProbe(truth, 3.0, LINEAR, times=(0.1, 0.5), n=300, generator=seeded())
+    first = guidance_error(field, truth, 0.1, 3.0, LINEAR, n=300, generator=seeded())
+    assert probe.times == (0.1, 0.5) and probe(field).shape == (2,)
+    torch.testing.assert_close(probe(field)[0], first)
+    assert probe(ExactGuidance(truth, 3.0, LINEAR)).tolist() == [0.0, 0.0] and probe(ZeroGuidance()).tolist() == [1.0, 1.0]
+
+
+def test_a_probe_looks_at_the_same_points_each_time_and_keeps_no_graph():
+    seen = []
+
+    def watch(x_t, t):
+        seen.append(x_t)
+        return x_t.clone().requires_grad_()
+
+    probe = ErrorProbe(toy_named("moons").truth, 3.0, LINEAR, n=50, generator=seeded())
+    assert not probe(watch).requires_grad and torch.equal(probe(watch), probe(watch))
+    assert probe.times == PROBE_TIMES and len(seen) == 3 * len(PROBE_TIMES)
+    assert all(torch.equal(a, b) for a, b in zip(seen[:6], seen[6:12], strict=True))
+    other = ErrorProbe(toy_named("moons").truth, 3.0, LINEAR, n=50, generator=seeded(1))
+    assert not torch.equal(other(watch), probe(watch))
+
+
+@pytest.mark.parametrize("beta", [0.0, 3.0])
+def test_mode_masses_of_samples_are_those_of_their_mixture(toy, beta):
+    target = toy.truth.tilt(beta)
+    x, _ = target.sample(3000, generator=seeded(), dtype=torch.float64)
+    probability = target.mode_probability(x)
+    error = probability.std(0) / len(x) ** 0.5 + 1e-9
+    assert_within_standard_errors(target.mode_masses(), mode_masses(x, target), error)
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=6).filter(lambda w: sum(w) > 0.1))
+def test_total_variation_is_the_largest_difference_in_probability_of_an_event(weights):
+    p = torch.tensor(weights, dtype=torch.float64) / sum(weights)
+    q = p.flip(0)
+    events = itertools.product([0.0, 1.0], repeat=len(p))
+    largest = max(float((torch.tensor(event, dtype=torch.float64) * (p - q)).sum()) for event in events)
+    assert float(total_variation(p, q)) == pytest.approx(largest, abs=1e-12)
+
+
+def test_equal_weights_count_in_full_and_one_weight_counts_once():
+    assert float(effective_sample_size(torch.full((50,), -3.0))) == pytest.approx(50)
+    assert float(effective_sample_size(torch.tensor([0.0, -math.inf, -math.inf]))) == pytest.approx(1)
+
+
+@given(st.lists(st.floats(-20, 20), min_size=1, max_size=10), st.floats(-500, 500))
+def test_effective_sample_size_is_its_definition_and_ignores_a_common_factor(log_weight, shift):
+    w = np.exp(log_weight)
+    value = effective_sample_size(torch.tensor(log_weight, dtype=torch.float64) + shift)
+    assert float(value) == pytest.approx(w.sum() ** 2 / (w**2).sum(), rel=1e-9)
+
+
+def test_effective_sample_size_works_along_the_last_axis():
+    assert effective_sample_size(torch.zeros(3, 5)).tolist() == pytest.approx([5, 5, 5])
+
+
+# -- bad input ---------------------------------------------------------------------------------------------------------
+
+X = torch.zeros(3, 2)
+BAD = {
+    "mmd2 dimension": (lambda: mmd2(X, torch.zeros(3, 3)), "y"),
+    "mmd2 dtype": (lambda: mmd2(X, X.double()), "y"),
+    "mmd2 one point": (lambda: mmd2(X[:1], X), "x"),
+    "mmd2 shape": (lambda: mmd2(torch.zeros(3, 3, 2), X), "x"),
+    "mmd2 NaN": (lambda: mmd2(X, X + math.nan), "y"),
+    "mmd2 array": (lambda: mmd2(np.zeros((3, 2)), X), "x"),
+    "mmd2 chunk": (lambda: mmd2(X, X, chunk=0), "chunk"),
+    "band permutations": (lambda: mmd2_null_band(X, X, permutations=0), "permutations"),
+    "band NaN": (lambda: mmd2_null_band(X + math.nan, X), "x"),
+    "sliced dimension": (lambda: sliced_wasserstein(X, torch.zeros(3, 3)), "y"),
+    "sliced dtype": (lambda: sliced_wasserstein(X, X.double()), "y"),
+    "sliced projections": (lambda: sliced_wasserstein(X, X, projections=0), "projections"),
+    "masses dimension": (lambda: mode_masses(torch.zeros(3, 3), toy_named("moons").truth), "x"),
+    "variation shape": (lambda: total_variation(torch.ones(2), torch.ones(3)), "p"),
+    "relative shape": (lambda: relative_error(X[:1], X), "estimate"),
+    "field shape": (lambda: guidance_error(lambda x, t: x[:1], toy_named("moons").truth, 0.2, 3.0, LINEAR), "estimate"),
+    "field points": (lambda: guidance_error(ZeroGuidance(), toy_named("moons").truth, 0.2, 3.0, LINEAR, n=0), "n"),
+    "probe time zero": (lambda: ErrorProbe(toy_named("moons").truth, 3.0, LINEAR, times=(0.0,)), "times"),
+    "probe time": (lambda: ErrorProbe(toy_named("moons").truth, 3.0, LINEAR, times=(0.1, 1.1)), "times"),
+    "probe points": (lambda: ErrorProbe(toy_named("moons").truth, 3.0, LINEAR, n=0), "n"),
+    "probe beta": (lambda: ErrorProbe(toy_named("moons").truth, -1.0, LINEAR), "beta"),
+    "field beta": (lambda: guidance_error(ZeroGuidance(), toy_named("moons").truth, 0.2, -1.0, LINEAR), "beta"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_by_name(case):
+    make, argument = BAD[case]
+    with pytest.raises(ValueError, match=f"^{argument}: expected .*got"):
+        make()
