@@ -11,11 +11,11 @@ INSTALL := -m pip install --disable-pip-version-check -q -c constraints.txt
 # One thread per process: idle OpenMP threads spin, and the test workers share the cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help lab test demo browser bench doctor d4rl lint format clean
+.PHONY: help lab test test-all demo browser gpu bench doctor d4rl lint size mutations format clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "cepkit needs Python 3.11, 3.12 or 3.13 on the PATH"; exit 1; }
@@ -27,8 +27,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 lab: $(READY) ## open JupyterLab on the first notebook
 	$(PY) -m jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_start_here.ipynb
 
-test: $(READY) ## run the whole suite, every notebook included
-	$(PY) -m pytest -n 2 --dist loadgroup
+test: $(READY) ## run the tests, a few minutes; the last line says what was left out
+	$(PY) -m pytest -n 2 --dist loadgroup -m "not slow"
+
+test-all: $(READY) ## run the slow tests that `make test` leaves out
+	$(PY) -m pytest -n 2 --dist loadgroup -m slow
 
 demo: $(READY) ## notebook 00 without a browser: a table and one page with pictures, in build/demo
 	$(PY) -m cepkit demo
@@ -36,6 +39,9 @@ demo: $(READY) ## notebook 00 without a browser: a table and one page with pictu
 browser: $(READY) ## drive the lab in a real Chromium and print how fast it answers; writes build/browser.md
 	$(PY) -m pytest tests/browser -q
 	@cat build/browser.md
+
+gpu: $(READY) ## run the tests that need a CUDA device
+	$(PY) -m pytest tests/gpu -q -rs
 
 bench: $(READY) ## measure speed, accuracy and memory against the bars; writes build/bench.md
 	$(PY) -m pytest tests/benchmarks -o python_files='bench_*.py' -q
@@ -51,6 +57,12 @@ lint: $(READY) ## check style, notebooks included
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	@$(PY) -c "from importlinter.cli import lint_imports_command as lint; lint()" --no-logo
+
+size: $(READY) ## print how large each room is, against the limits
+	$(PY) tests/structure/size.py
+
+mutations: $(READY) ## plant forty defects one by one and see whether the tests notice
+	$(PY) tests/mutations/run.py
 
 format: $(READY) ## apply the style
 	$(PY) -m ruff check --fix .

@@ -8,6 +8,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 import torch
 from checks import toy_named
+from closing_line import pytest_unconfigure  # noqa: F401
 from hypothesis import settings
 
 from cepkit.diffusion.schedules import VPCosine, VPLinear

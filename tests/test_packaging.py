@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import json
@@ -9,6 +10,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -34,11 +37,44 @@ def required(*extras: str) -> set[str]:
 
 
 CONSTRAINTS = pins((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
+DISTRIBUTIONS = packages_distributions()
+SOURCES = sorted((ROOT / "cepkit").rglob("*.py"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CONDA_PIP = next(item["pip"] for item in ENVIRONMENT["dependencies"] if isinstance(item, dict))
 
 
 def test_every_direct_requirement_has_a_tested_version():
     assert required() | required("notebooks", "test", "d4rl") <= set(CONSTRAINTS)
+
+
+def imported(code: str) -> Iterator[str]:
+    """The packages that a piece of code imports, `import_extra("...")` included."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.split(".")[0]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "import_extra" and node.args:
+            yield from (name.value.split(".")[0] for name in node.args[:1] if isinstance(name, ast.Constant))
+
+
+def undeclared(code: str, declared: set[str]) -> set[str]:
+    """Packages that a piece of code imports and that no declared requirement brings."""
+    foreign = set(imported(code)) - sys.stdlib_module_names - {"cepkit"}
+    return {name for name in foreign if not {normal(d) for d in DISTRIBUTIONS.get(name, ())} & declared}
+
+
+def test_every_package_that_the_library_imports_is_declared():
+    declared = required() | required("notebooks", "app", "rl", "images", "d4rl") | {"d4rl"}  # for d4rl itself see `make d4rl`
+    found = {path.name: undeclared(path.read_text(encoding="utf-8"), declared) for path in SOURCES}
+    assert {name: packages for name, packages in found.items() if packages} == {}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_package_that_a_notebook_imports_is_declared(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    assert undeclared(code, required() | required("notebooks", "app", "rl")) == set()
 
 
 def test_the_conda_environment_pins_what_the_constraints_pin():
@@ -85,7 +121,7 @@ def test_data_files_can_be_remade_to_the_byte():
 
 @pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in ("gym", "d4rl", "gymnasium")),
-    reason="gym and d4rl are not installed (make d4rl)",
+    reason="d4rl (make d4rl)",
 )
 def test_gym_d4rl_gymnasium_and_torch_live_in_one_process():
     code = "import gym, d4rl, gymnasium, torch, numpy; assert numpy.__version__ >= '2'; print(gym.__version__)"

@@ -38,7 +38,7 @@ def _free_port() -> int:
 def browser():
     path = find_browser()
     if path is None:
-        pytest.skip("no Chromium on this machine (apt-get install chromium)")
+        pytest.skip("the browser (apt-get install chromium)")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

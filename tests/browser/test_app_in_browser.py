@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-pytest.importorskip("voila", reason="Voila is not installed (cepkit[app])")
+pytest.importorskip("voila", reason="the app (pip install -e '.[app]')")
 pytestmark = pytest.mark.xdist_group("browser")
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
 ELSEWHERE = "http://cdn.invalid/nothing.css"

@@ -10,7 +10,7 @@ from jupyter_pages import choose_theme, run_all, stop_kernel, write_notebook
 pytestmark = pytest.mark.xdist_group("browser")
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
 NOTEBOOK = "drawing"
-CELL = "from cepkit.widgets import DrawingLab\n\nDrawingLab(steps=40)"
+CELL = "from cepkit.lab import DrawingLab\n\nDrawingLab(steps=40)"
 
 
 @pytest.fixture(scope="module", params=["light", "dark"])

@@ -16,7 +16,7 @@ from cepkit.truth.toys import make_toy
 pytestmark = pytest.mark.xdist_group("browser")
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
 PIXELS = f"() => [...document.querySelectorAll('{ROOT} figure canvas')].map(canvas => canvas.toDataURL()).join()"
-CELL = """from cepkit.widgets import GuidanceLab
+CELL = """from cepkit.lab import GuidanceLab
 
 GuidanceLab("8gaussians")"""
 
@@ -172,7 +172,7 @@ def test_the_page_raises_no_script_error(page):
 
 
 def test_a_field_that_fails_is_named_and_the_slider_still_works(browser, lab_url):
-    cell = """from cepkit.widgets import GuidanceLab
+    cell = """from cepkit.lab import GuidanceLab
 
 def mine(x_t, t):
     raise RuntimeError("weights not loaded")

@@ -20,7 +20,7 @@ from cepkit.commands.cli import main
 from cepkit.learning import DataSource
 
 WINE = Path(__file__).parents[2] / "data" / "wine.csv"
-needs_voila = pytest.mark.skipif(importlib.util.find_spec("voila") is None, reason="Voila is not installed (cepkit[app])")
+needs_voila = pytest.mark.skipif(importlib.util.find_spec("voila") is None, reason="the app (pip install -e '.[app]')")
 
 
 def free_port() -> int:

@@ -188,7 +188,7 @@ def test_what_is_no_unet_or_scheduler_is_refused(unet, scheduler, message):
 
 
 def test_a_real_diffusers_unet_and_scheduler():
-    diffusers = pytest.importorskip("diffusers")
+    diffusers = pytest.importorskip("diffusers", reason="diffusers (pip install -e '.[images]')")
     torch.manual_seed(0)
     unet = diffusers.UNet2DModel(
         sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, block_out_channels=(8, 16), norm_num_groups=4,

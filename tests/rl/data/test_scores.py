@@ -112,7 +112,7 @@ def test_the_catalogue_is_whole():
     assert {name: CATALOGUE[name].episode_steps for name in limits} == limits
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("d4rl"), reason="d4rl is not installed (make d4rl)")
+@pytest.mark.skipif(not importlib.util.find_spec("d4rl"), reason="d4rl (make d4rl)")
 def test_everything_agrees_with_the_d4rl_package():
     infos = runpy.run_path(str(Path(importlib.util.find_spec("d4rl").origin).with_name("infos.py")))
     compared = [name for name in CATALOGUE if name in infos["REF_MIN_SCORE"]]

@@ -178,7 +178,7 @@ def test_ends_left_out_are_found_from_the_states(n, seed):
     assert torch.equal(Transitions(name="", **parts).ends, made.ends)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("d4rl"), reason="d4rl is not installed (make d4rl)")
+@pytest.mark.skipif(not importlib.util.find_spec("d4rl"), reason="d4rl (make d4rl)")
 @settings(max_examples=100)
 @given(
     n=st.integers(2, 40),

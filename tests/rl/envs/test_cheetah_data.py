@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("mujoco", reason="needs the extra rl")
-pytest.importorskip("h5py", reason="needs the extra rl")
+pytest.importorskip("mujoco", reason="the simulators (pip install -e '.[rl]')")
+pytest.importorskip("h5py", reason="the simulators (pip install -e '.[rl]')")
 
 from cepkit.rl.data.hdf5 import read_hdf5
 from cepkit.rl.envs.cheetah_data import ACTORS, EPISODES, LAYERS, NAME, Actor, load_actors, make, roll_out, roll_outs, save_actors

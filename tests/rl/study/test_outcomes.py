@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("mujoco", reason="needs the extra rl")
+pytest.importorskip("mujoco", reason="the simulators (pip install -e '.[rl]')")
 
 from cepkit.rl.envs.engine_check import real_transitions
 from cepkit.rl.envs.engines import make_env

@@ -1,0 +1,361 @@
+"""Forty planted defects, from every room of the library: what a test suite is for.
+
+Each is a piece of text that occurs exactly once in a file, what takes its place, and what is then broken. The tests named with
+it are only where to look first; `run.py` goes on to the whole short suite.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Defect(NamedTuple):
+    """One planted defect.
+
+    Attributes:
+        name: what to call it, `room-what`.
+        file: path from the repository's root.
+        before: text that occurs exactly once in the file.
+        after: what takes its place.
+        broken: what is then wrong, in a few words.
+        hints: test files that are likely to notice.
+    """
+
+    name: str
+    file: str
+    before: str
+    after: str
+    broken: str
+    hints: tuple[str, ...]
+
+
+DEFECTS = (
+    # -- diffusion -------------------------------------------------------------------------------------------------
+    Defect(
+        "process-sign",
+        "cepkit/diffusion/process.py",
+        "return -eps / sigma_t",
+        "return eps / sigma_t",
+        "the score has the sign of the noise",
+        ("tests/diffusion/test_process.py",),
+    ),
+    Defect(
+        "process-alpha",
+        "cepkit/diffusion/process.py",
+        "return (x_t - sigma_t * eps) / alpha_t",
+        "return x_t - sigma_t * eps",
+        "Tweedie's formula lacks 1/alpha_t",
+        ("tests/diffusion/test_process.py",),
+    ),
+    Defect(
+        "process-swapped",
+        "cepkit/diffusion/process.py",
+        "alpha_t * value + sigma_t * x_t",
+        "sigma_t * value + alpha_t * x_t",
+        "alpha_t and sigma_t are swapped where v is read",
+        ("tests/diffusion/test_process.py",),
+    ),
+    Defect(
+        "schedule-factor",
+        "cepkit/diffusion/schedules.py",
+        "* t / 4 + self.beta_min / 2)",
+        "* t / 4 + self.beta_min)",
+        "beta_min counts twice in the VP-linear schedule",
+        ("tests/diffusion/test_schedules.py",),
+    ),
+    Defect(
+        "sampler-order",
+        "cepkit/diffusion/sampling.py",
+        "h[i] / (2 * h[i - 1])",
+        "h[i - 1] / (2 * h[i])",
+        "the two step sizes of the multistep solver are swapped",
+        ("tests/diffusion/test_sampling.py",),
+    ),
+    Defect(
+        "sampler-variance",
+        "cepkit/diffusion/sampling.py",
+        "fresh = -torch.expm1(-2 * h)",
+        "fresh = -torch.expm1(-h)",
+        "the ancestral step adds too little noise",
+        ("tests/diffusion/test_sampling.py",),
+    ),
+    Defect(
+        "guidance-radius",
+        "cepkit/diffusion/guidance.py",
+        "(alpha_t**2 * self.data_std**2 + sigma_t**2)",
+        "(self.data_std**2 + sigma_t**2)",
+        "the cloud of LGD-MC lacks alpha_t^2",
+        ("tests/diffusion/test_guidance.py",),
+    ),
+    # -- truth -----------------------------------------------------------------------------------------------------
+    Defect(
+        "tilt-dimension",
+        "cepkit/truth/components.py",
+        "self.dim / 2 * shrink.log()",
+        "shrink.log() / 2",
+        "the tilted weights forget the dimension",
+        ("tests/truth/test_components.py", "tests/truth/test_exact.py"),
+    ),
+    Defect(
+        "exact-sign",
+        "cepkit/truth/posterior.py",
+        "tilted.pull(tilted_posterior) - score",
+        "score - tilted.pull(tilted_posterior)",
+        "exact guidance of a quadratic energy points uphill",
+        ("tests/truth/test_exact.py",),
+    ),
+    Defect(
+        "mean-energy-baseline",
+        "cepkit/truth/posterior.py",
+        "posterior * (energies - mean[:, None])",
+        "posterior * energies",
+        "the gradient of the mean energy depends on the zero of the energy",
+        ("tests/truth/test_exact.py",),
+    ),
+    Defect(
+        "table-stale",
+        "cepkit/truth/gridded.py",
+        "self._kept((t, schedule, beta), channels)",
+        "self._kept((t, schedule, beta is None), channels)",
+        "a table of one beta is served for every other",
+        ("tests/truth/test_gridded.py",),
+    ),
+    Defect(
+        "mmd-factor",
+        "cepkit/truth/metrics.py",
+        "within - 2 * total(x, y)",
+        "within - total(x, y)",
+        "MMD^2 lacks the 2 of its cross term",
+        ("tests/truth/test_metrics.py",),
+    ),
+    Defect(
+        "toy-label",
+        "cepkit/truth/toys.py",
+        "return x + std * _normal(n, generator), 1 - lower",
+        "return x + std * _normal(n, generator), lower",
+        "samples of the moons carry the energy of the other moon",
+        ("tests/truth/test_toys.py",),
+    ),
+    Defect(
+        "csv-column",
+        "cepkit/truth/own_points.py",
+        "return table[:, :-1], table[:, -1]",
+        "return table[:, 1:], table[:, 0]",
+        "the energy is read from the first column of a CSV file",
+        ("tests/truth/test_toys.py",),
+    ),
+    # -- learning --------------------------------------------------------------------------------------------------
+    Defect(
+        "cep-sign",
+        "cepkit/learning/losses.py",
+        "(-f).log_softmax(-1)",
+        "f.log_softmax(-1)",
+        "the energy net learns the negative energy",
+        ("tests/learning/test_losses.py",),
+    ),
+    Defect(
+        "pooled-alpha",
+        "cepkit/learning/losses.py",
+        "torch.cdist(x_t, alpha_t * x0,",
+        "torch.cdist(x_t, x0,",
+        "pooled labels look for x_t round x_0 instead of alpha_t x_0",
+        ("tests/learning/test_losses.py",),
+    ),
+    Defect(
+        "average-swapped",
+        "cepkit/learning/fit.py",
+        "list(self._parameters.values()), 1 - decay)",
+        "list(self._parameters.values()), decay)",
+        "the moving average follows the newest weights",
+        ("tests/learning/test_fit.py",),
+    ),
+    Defect(
+        "resume-stream",
+        "cepkit/learning/loop.py",
+        'self._generators[part].set_state(mine.pop("generator"))',
+        'mine.pop("generator")',
+        "a resumed run starts its random stream afresh",
+        ("tests/learning/test_loop.py", "tests/learning/test_run.py"),
+    ),
+    Defect(
+        "write-in-place",
+        "cepkit/learning/checkpoints.py",
+        'partial = path.with_name(f".{path.name}.partial")',
+        "partial = path",
+        "a full disk or a kill leaves half a file in place of the last save",
+        ("tests/learning/test_checkpoints.py", "tests/learning/test_run.py"),
+    ),
+    # -- course and plots --------------------------------------------------------------------------------------------
+    Defect(
+        "check-hint",
+        "cepkit/course/notebook.py",
+        "_largest(given + wanted)",
+        "_largest(given - 2 * wanted)",
+        "an exercise's answer of the wrong sign is not told so",
+        ("tests/course/test_notebook.py",),
+    ),
+    Defect(
+        "comparison-floor",
+        "cepkit/course/comparison.py",
+        "max(getattr(row, field) for row in floor)",
+        "min(getattr(row, field) for row in floor)",
+        "the floor of a comparison is its luckiest try",
+        ("tests/course/test_comparison.py",),
+    ),
+    Defect(
+        "comparison-escape",
+        "cepkit/course/comparison.py",
+        "html.escape(self.toy)",
+        "self.toy",
+        "the name of a dataset runs as a script in the notebook",
+        ("tests/course/test_comparison.py",),
+    ),
+    Defect(
+        "picture-axes",
+        "cepkit/plots.py",
+        'indexing="xy"',
+        'indexing="ij"',
+        "pictures have their axes swapped",
+        ("tests/test_plots.py",),
+    ),
+    # -- canvas and lab ------------------------------------------------------------------------------------------------
+    Defect(
+        "worker-lock",
+        "cepkit/canvas/worker.py",
+        "with self._alone:",
+        "if True:",
+        "two threads advance one generator",
+        ("tests/canvas/test_worker.py",),
+    ),
+    Defect(
+        "page-escape",
+        "cepkit/lab/page.py",
+        '.replace("<", "\\\\u003c")',
+        "",
+        "a name can close the data of a saved page and run as a script",
+        ("tests/lab/test_page.py",),
+    ),
+    Defect(
+        "panel-failure",
+        "cepkit/lab/panels.py",
+        "if field is None or self.failure is not None:",
+        "if field is None:",
+        "a callable that has failed is asked again and its panel flickers",
+        ("tests/lab/test_panels.py",),
+    ),
+    Defect(
+        "dps-transposed",
+        "cepkit/lab/tabulated.py",
+        "[(by_x * slope).sum(-1), (by_y * slope).sum(-1)]",
+        "[(by_y * slope).sum(-1), (by_x * slope).sum(-1)]",
+        "the tabulated DPS has its components swapped",
+        ("tests/lab/test_tabulated.py",),
+    ),
+    # -- debugger ------------------------------------------------------------------------------------------------------
+    Defect(
+        "curl-sign",
+        "cepkit/debugger/checks/gradients.py",
+        "(jacobian - jacobian.mT) / 2",
+        "(jacobian + jacobian.mT) / 2",
+        "every gradient field is said to have curl",
+        ("tests/debugger/test_debugger_faults.py",),
+    ),
+    Defect(
+        "report-escape",
+        "cepkit/debugger/report.py",
+        "html.escape(item.message)",
+        "item.message",
+        "an error message runs as a script in the report",
+        ("tests/debugger/test_debugger_report.py",),
+    ),
+    Defect(
+        "network-mode",
+        "cepkit/debugger/adapters.py",
+        "module.training = False",
+        "module.training = True",
+        "a network with dropout is used in training mode",
+        ("tests/debugger/test_debugger_adapters.py",),
+    ),
+    # -- offline RL ------------------------------------------------------------------------------------------------------
+    Defect(
+        "successor-index",
+        "cepkit/rl/data/transitions.py",
+        "observations[rows + 1]",
+        "observations[rows]",
+        "every state is its own successor",
+        ("tests/rl/data/test_transitions.py",),
+    ),
+    Defect(
+        "checksum-ignored",
+        "cepkit/rl/data/checksums.py",
+        "if found != sha256:",
+        "if not found:",
+        "a data file that has changed is used without a word",
+        ("tests/rl/data/test_checksums.py",),
+    ),
+    Defect(
+        "maze-flipped",
+        "cepkit/rl/envs/maze.py",
+        "_ROWS / 2 - (row + 0.5)",
+        "(row + 0.5) - _ROWS / 2",
+        "the maze is drawn and checked upside down",
+        ("tests/rl/envs/test_maze.py",),
+    ),
+    Defect(
+        "engine-constants",
+        "cepkit/rl/envs/engines.py",
+        "mujoco.mj_setConst(model, simulation.data)",
+        "pass",
+        "D4RL's inertia is written but what follows from it is not",
+        ("tests/rl/envs/test_engines.py",),
+    ),
+    Defect(
+        "terminal-factor",
+        "cepkit/rl/agent/critic.py",
+        "return rewards + discount * going * (weight * q_next).sum(-1)",
+        "return rewards + discount * (weight * q_next).sum(-1)",
+        "Q goes on behind a terminal",
+        ("tests/rl/agent/test_critic.py",),
+    ),
+    Defect(
+        "support-stale",
+        "cepkit/rl/agent/action_support.py",
+        '"behaviour": weights_hash(weights)',
+        '"behaviour": ""',
+        "support actions of other weights are served from the cache",
+        ("tests/rl/agent/test_action_support.py",),
+    ),
+    Defect(
+        "stage-resume",
+        "cepkit/rl/agent/stage.py",
+        'self.streams.set_state(tensors["stream"].cpu())',
+        "pass",
+        "a resumed stage draws other random numbers",
+        ("tests/rl/agent/test_qgpo_run.py",),
+    ),
+    Defect(
+        "evaluation-stale",
+        "cepkit/rl/study/results.py",
+        "known = before is not None and before.settings() == settings",
+        "known = before is not None",
+        "an evaluation of other weights is reported again",
+        ("tests/rl/study/test_results.py",),
+    ),
+    Defect(
+        "scale-selection",
+        "cepkit/rl/study/returns_report.py",
+        "return best, seeds[1:],",
+        "return best, seeds,",
+        "the scale is reported on the episodes that it was chosen on",
+        ("tests/rl/study/test_returns_report.py",),
+    ),
+    # -- commands --------------------------------------------------------------------------------------------------------
+    Defect(
+        "command-handler",
+        "cepkit/commands/interrupts.py",
+        "    finally:\n        signal.signal(signal.SIGINT, before)",
+        "    finally:\n        pass",
+        "Ctrl-C stays ours after a training",
+        ("tests/commands/test_cli.py", "tests/commands/test_train_cli.py"),
+    ),
+)
