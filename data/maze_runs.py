@@ -21,8 +21,8 @@ from cepkit.rl.agent.seed_folders import seed_folder
 from cepkit.rl.agent.support_truth import TRUTH_TIMES, guidance_errors
 from cepkit.rl.envs import maze
 from cepkit.rl.envs.engines import find_environment
+from cepkit.rl.study.leaderboard import find_experiments, leaderboard
 from cepkit.rl.study.results import evaluate_run
-from cepkit.rl.study.returns_report import notes, read_groups, rows_of, table
 
 HERE = Path(__file__).parent
 CHOOSING, REPORTING, EPISODES = 1000, 2000, 50
@@ -37,15 +37,15 @@ def field_errors(run: Path, data: Transitions) -> str:
     def draws(k: int) -> Tensor:
         return qgpo.draw(states[:, None].expand(-1, k, -1), generator=generator)
 
-    def said(errors: Tensor) -> str:
+    def text_of(errors: Tensor) -> str:
         return " ".join(f"{error:.2f}" for error in errors)
 
     for k in (qgpo.config.support_actions, 256, MOST):
         support, noises = draws(k), 1 + 32 // k
-        text = f"against {k} draws {said(guidance_errors(qgpo, states, support, noises=noises, generator=generator))}"
+        text = f"against {k} draws {text_of(guidance_errors(qgpo, states, support, noises=noises, generator=generator))}"
         if k < MOST:
             scatter = guidance_errors(qgpo, states, support, noises=noises, other=draws(MOST), generator=generator)
-            text += f" (their own scatter {said(scatter)})"
+            text += f" (their own scatter {text_of(scatter)})"
         found.append(text)
     return f"error of the learned guidance at t = {', '.join(map(str, TRUTH_TIMES))}: " + "; ".join(found)
 
@@ -67,9 +67,10 @@ def main() -> None:
         print(f"seed {seed}: {field_errors(run, data)}", flush=True)
         for starts in (CHOOSING, REPORTING):
             settings = {"scales": config.scales, "episodes": EPISODES, "seed": starts, "baselines": True}
-            evaluate_run(run, find_environment(maze.NAME), **settings, told=lambda result, _: print(result.policy, flush=True))
-    groups = read_groups([given.out])
-    print(table([row for group in groups for row in rows_of(group)]), *notes(groups), sep="\n")
+            evaluate_run(
+                run, find_environment(maze.NAME), **settings, on_result=lambda result, _: print(result.policy, flush=True)
+            )
+    print(leaderboard(find_experiments(given.out)))
 
 
 if __name__ == "__main__":

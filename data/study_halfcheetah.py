@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -26,14 +25,13 @@ from torch.distributions import Normal
 from cepkit.diffusion.guidance import Guided
 from cepkit.diffusion.sampling import initial_noise
 from cepkit.learning.fit import Fit
-from cepkit.rl import PRESETS, QGPO, evaluate, load_dataset
+from cepkit.rl import PRESETS, QGPO, evaluate, load_dataset, mean_interval
 from cepkit.rl.agent.baselines import best_of_k_policy, clone_policy, guided_policy
 from cepkit.rl.agent.behaviour import draw_actions
 from cepkit.rl.agent.ensemble import Ensemble
 from cepkit.rl.agent.prepared import Prepared, prepare
 from cepkit.rl.agent.run_folder import keep_weights
 from cepkit.rl.agent.seed_folders import seed_folder
-from cepkit.rl.study.evaluate import bootstrap_interval
 
 NAME = "halfcheetah-small-replay"
 SEEDS = (0, 1, 2)
@@ -43,14 +41,6 @@ CONFIRMATION_SEED, CONFIRMATION_EPISODES = 13_000, 60  # twenty episodes leave a
 ACTING_SEED = 1
 CLONE_STEPS, CLONE_WIDTH = 5000, 256
 RIVALS = ("s = 0", "Gaussian clone")
-T_975 = 4.302653  # Student's t with 2 degrees of freedom, for the mean of three training seeds
-
-
-def seed_interval(means: Sequence[float]) -> tuple[float, float]:
-    """95 % interval of the mean over three training seeds by Student's t, which counts a seed once however long it plays."""
-    mean = sum(means) / 3
-    half = T_975 * math.sqrt(sum((value - mean) ** 2 for value in means) / 2 / 3)
-    return mean - half, mean + half
 
 
 def played(policy: Callable, seed: int, episodes: int) -> list[float]:
@@ -100,14 +90,16 @@ def gaussian_clone(data: Prepared, seed: int) -> Callable[[Tensor], Tensor]:
 
 
 def summary(returns: Sequence[Sequence[float]]) -> dict[str, object]:
-    """Mean and intervals of returns (seeds, episodes): over all episodes by bootstrap, and over seeds by Student's t."""
-    means = [sum(row) / len(row) for row in returns]
-    pooled = bootstrap_interval(torch.tensor(returns, dtype=torch.float64).flatten())
+    """Mean and 95 % intervals of returns (seeds, episodes) by Student's t: over all episodes, and over training seeds.
+
+    The second counts a training seed once, however long it plays.
+    """
+    means, rows = [sum(row) / len(row) for row in returns], torch.tensor(returns, dtype=torch.float64)
     return {
         "mean": round(sum(means) / len(means), 1),
         "seed_means": [round(value, 1) for value in means],
-        "interval_episodes": [round(value, 1) for value in pooled],
-        "interval_seeds": [round(value, 1) for value in seed_interval(means)],
+        "interval_episodes": [round(value, 1) for value in mean_interval(rows.flatten())],
+        "interval_seeds": [round(value, 1) for value in mean_interval(rows)],
         "returns": returns,
     }
 

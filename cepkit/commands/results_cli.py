@@ -11,9 +11,8 @@ from cepkit.rl.agent.qgpo_run import load_run, read_config
 from cepkit.rl.agent.seed_folders import run_folders
 from cepkit.rl.envs.engines import ENGINES, Environment, find_environment
 from cepkit.rl.study.evaluate import AT_ONCE
-from cepkit.rl.study.pooled import pool
-from cepkit.rl.study.results import K, Result, differences, evaluate_run
-from cepkit.rl.study.returns_report import write_report
+from cepkit.rl.study.leaderboard import write_report
+from cepkit.rl.study.results import K, Result, differences, evaluate_run, pool
 from cepkit.validation import check_name, check_number
 
 
@@ -60,7 +59,7 @@ def _eval(arguments: argparse.Namespace) -> int:
             seed=seed,
             baselines=arguments.baselines,
             device=device,
-            told=_tell,
+            on_result=_tell,
         )
     print()
     print(results_table(results))
@@ -112,18 +111,18 @@ def choose_environment(data: str, env: str | None, engine: str | None) -> Enviro
 
 
 def results_table(results: list[Result]) -> str:
-    """Return, standard error and interval of every policy over all runs, and score or success where there are such."""
+    """Return and interval of every policy over all runs, and score or success where there are such."""
     pooled = {name: pool([r for r in results if r.policy == name]) for name in dict.fromkeys(r.policy for r in results)}
     has_score = any(p.score is not None for p in pooled.values())
     has_success = any(p.success is not None for p in pooled.values())
-    head = f"{'policy':<11} {'seeds':>5} {'episodes':>8} {'return':>9} {'std. error':>10}  {'95 % interval':<20}"
+    head = f"{'policy':<11} {'seeds':>5} {'episodes':>8} {'return':>9}  {'95 % interval':<20}"
     lines = [head + ("     score" if has_score else "") + ("  success" if has_success else "")]
     for name, p in pooled.items():
         low, high = p.interval
-        error = "-" if p.standard_error != p.standard_error else f"{p.standard_error:.2f}"
-        counts = f"{len(p.runs):>5} {p.episodes * len(p.runs):>8}"
-        line = f"{name:<11} {counts} {p.mean:>9.2f} {error:>10}  {f'{low:.2f} to {high:.2f}':<20}"
-        line += "" if p.score is None else f"{p.score:>10.1f}"
+        episodes = p.returns.numel()
+        counts = f"{len(p.runs):>5} {episodes:>8}"
+        line = f"{name:<11} {counts} {p.mean:>9.2f}  {f'{low:.2f} to {high:.2f}':<20}"
+        line += "" if p.score is None else f"{p.score[0]:>10.1f}"
         lines.append(line + ("" if p.success is None else f"{p.success:>9.0%}"))
     return "\n".join(line.rstrip() for line in lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 
@@ -12,6 +13,7 @@ from cepkit.rl.data.datasets import SHIPPED_FOLDER
 from cepkit.rl.data.hdf5 import read_hdf5
 from cepkit.rl.study.results import Result
 
+NO_WEIGHTS = hashlib.sha256().hexdigest()  # what `weights_of` says of a run folder without files of weights
 TINY = (
     "behaviour_steps=12", "behaviour_batch=16", "behaviour_widths=8,4", "behaviour_embedding=8", "support_actions=2",
     "support_steps=2", "support_chunk=300", "warm_start_steps=4", "critic_steps=6", "critic_batch=8", "critic_width=8",
@@ -43,7 +45,9 @@ def hopper_file(folder, name="hopper-medium-v2"):
     return write(folder / f"{name}.hdf5", raw)
 
 
-def result(policy, returns, *, run_seed=0, seed=0, data="hopper-medium-v2", engine="d4rl-v2", score=None, notes=()):
+def result(
+    policy, returns, *, run_seed=0, seed=0, data="hopper-medium-v2", engine="d4rl-v2", score=None, notes=(), weights=NO_WEIGHTS
+):
     """A `Result` with these returns."""
     return Result(
         data=data,
@@ -57,7 +61,7 @@ def result(policy, returns, *, run_seed=0, seed=0, data="hopper-medium-v2", engi
         seed=seed,
         episodes=len(returns),
         checkpoint="last",
-        weights="0" * 64,
+        weights=weights,
         returns=list(map(float, returns)),
         lengths=[10] * len(returns),
         success=None,

@@ -1,4 +1,4 @@
-"""Pictures of offline RL in the maze: the data, one state's actions, paths and returns. Each takes an Axes and returns it.
+"""Figures of offline RL: the maze, one state's actions, returns, losses and engines. Each takes Axes and returns them.
 
 Colour maps are those of `cepkit.plots`, one per quantity: Q is minus an energy and shares its map the other way round.
 """
@@ -6,139 +6,160 @@ Colour maps are those of `cepkit.plots`, one per quantity: Q is minus an energy 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from cepkit.learning.log_reader import read_log
 from cepkit.plots import DENSITY_MAP, ENERGY_MAP
 from cepkit.rl.data.transitions import Transitions
 from cepkit.rl.envs import maze
-from cepkit.rl.study.action_view import REACH, ActionView, EnergyView
-from cepkit.rl.study.pooled import two_level_interval
+from cepkit.rl.envs.engine_check import BODIES, EngineDifference
+from cepkit.rl.study.action_slices import REACH, ActionSlice, EnergySlice
+from cepkit.rl.study.evaluate import mean_interval
 
 Q_MAP = f"{ENERGY_MAP}_r"
-POLICY_COLOURS = {"guided": "#009E73", "cloning": "#D55E00", "best of K": "#0072B2", "s = 0": "#999999"}
-_ARROW = "#111111"
+POLICY_COLOURS = {"guided": "#009E73", "cloning": "#D55E00", "best of K": "#0072B2"}
+ENGINE_COLOURS = {"d4rl-v2": "#009E73", "gymnasium-v4": "#0072B2", "gymnasium-v5": "#D55E00"}
+_INK, _DOTS, _MEAN = "#111111", "#56B4E9", "#D55E00"
+_LEAST = 1e-17  # where an exact zero is drawn on a logarithmic axis
 
 
-def data(ax: Axes, transitions: Transitions, *, episodes: Sequence[int] = (0, 1, 2), every: int = 5, title: str = "") -> Axes:
-    """Where the maze's data were recorded, bright where a reward was paid, and the paths of some episodes."""
+def maze_data(ax: Axes, transitions: Transitions, *, title: str = "") -> Axes:
+    """The maze with every fifth place of the dataset, in green where a reward was paid, and the paths of three episodes."""
     maze.draw_maze(ax, title=title)
-    place, paid = transitions.observations[::every, :2].numpy(), transitions.rewards[::every].numpy() > 0
-    for chosen, colour in ((~paid, "#56B4E9"), (paid, "#009E73")):
-        ax.plot(*place[chosen].T, ".", color=colour, markersize=1.2, alpha=0.35, zorder=2)
-    ends = torch.cat([torch.tensor([-1]), transitions.ends.nonzero()[:, 0]])
-    for episode in episodes:
-        path = transitions.observations[int(ends[episode]) + 1 : int(ends[episode + 1]) + 1, :2].numpy()
-        ax.plot(*path.T, linewidth=1.3, zorder=3)
+    places, paid = transitions.observations[::5, :2].numpy(), transitions.rewards[::5].numpy() > 0
+    for chosen, colour in ((~paid, _DOTS), (paid, "#009E73")):
+        ax.plot(*places[chosen].T, ".", color=colour, markersize=1.2, alpha=0.35, zorder=2)
+    first = 0
+    for last in transitions.ends.nonzero()[:3, 0].tolist():
+        ax.plot(*transitions.observations[first : last + 1, :2].numpy().T, linewidth=1.3, zorder=3)
+        first = last + 1
     return ax
 
 
-def mark_state(ax: Axes, state: Tensor, *, label: str = "") -> Axes:
-    """A state in the maze: a dot, and its velocity as an arrow of a third of a second."""
-    x, y, vx, vy = (float(value) for value in state)
-    ax.plot(x, y, "o", color=_ARROW, markersize=7, markeredgecolor="white", zorder=5)
+def maze_state(ax: Axes, state: Tensor, *, title: str = "") -> Axes:
+    """The maze with a state (4,): a dot, and its velocity as an arrow of a third of a second."""
+    maze.draw_maze(ax, title=title)
+    x, y, vx, vy = state.tolist()
+    ax.plot(x, y, "o", color=_INK, markersize=7, markeredgecolor="white", zorder=5)
     if vx or vy:
-        ax.annotate("", (x + vx / 3, y + vy / 3), (x, y), arrowprops={"arrowstyle": "->", "color": _ARROW}, zorder=5)
-    if label:
-        ax.annotate(label, (x, y), xytext=(7, 7), textcoords="offset points", fontweight="bold", zorder=6)
+        ax.annotate("", (x + vx / 3, y + vy / 3), (x, y), arrowprops={"arrowstyle": "->", "color": _INK}, zorder=5)
     return ax
 
 
-def behaviour(ax: Axes, view: ActionView, *, title: str = "behaviour and its support", colorbar: bool = True) -> Axes:
+def maze_paths(ax: Axes, states: Tensor, *, title: str = "") -> Axes:
+    """The maze with paths (B, T, 4) from where they start (dots) to where they end (crosses)."""
+    maze.draw_maze(ax, title=title)
+    for path in states[..., :2].numpy():
+        ax.plot(*path.T, color=POLICY_COLOURS["guided"], linewidth=1.1, alpha=0.8, zorder=3)
+    ax.plot(*states[:, 0, :2].numpy().T, "o", color=_INK, markersize=4, zorder=4)
+    ax.plot(*states[:, -1, :2].numpy().T, "x", color=_INK, markersize=6, zorder=4)
+    return ax
+
+
+def behaviour(ax: Axes, actions: ActionSlice, *, title: str = "behaviour and its support") -> Axes:
     """The behaviour's density over actions (its root), with the support actions coloured by Q."""
-    _heat(ax, view.density, DENSITY_MAP, 1.0, vmin=0.0, vmax=1.0)
-    drawn = ax.scatter(*view.support.numpy().T, c=view.support_q.numpy(), cmap=Q_MAP, s=45, edgecolors="white", zorder=4)
-    if colorbar:
-        ax.figure.colorbar(drawn, ax=ax, label="Q", shrink=0.8)
+    _heat(ax, actions.density, DENSITY_MAP, 1.0, vmin=0.0, vmax=1.0)
+    dots = ax.scatter(*actions.support.numpy().T, c=actions.support_q.numpy(), cmap=Q_MAP, s=45, edgecolors="white", zorder=4)
+    ax.figure.colorbar(dots, ax=ax, label="Q", shrink=0.8)
     return _frame(ax, 1.08, title)
 
 
-def q_map(ax: Axes, view: ActionView, *, actions: Tensor | None = None, title: str = "Q(s, a)", colorbar: bool = True) -> Axes:
-    """Q over all actions, known only near the data, with some actions (n, 2) on top."""
-    image = _heat(ax, view.q, Q_MAP, 1.0)
-    if actions is not None:
-        ax.plot(*actions.numpy().T, ".", color="#D55E00", markersize=3, alpha=0.7, zorder=4)
-    if colorbar:
+def q_map(ax: Axes, actions: ActionSlice, *, drawn: Tensor | None = None, title: str = "Q(s, a)") -> Axes:
+    """Q over all actions, reliable only near the data; either with a colour bar or with drawn actions (n, 2) on top."""
+    image = _heat(ax, actions.q, Q_MAP, 1.0)
+    if drawn is None:
         ax.figure.colorbar(image, ax=ax, label="Q", shrink=0.8)
+    else:
+        ax.plot(*drawn.numpy().T, ".", color="#D55E00", markersize=3, alpha=0.7, zorder=4)
     return _frame(ax, 1.08, title)
 
 
-def energy(
-    ax: Axes,
-    view: EnergyView,
-    which: str,
-    *,
-    limits: tuple[float, float] | None = None,
-    longest: float | None = None,
-    title: str = "",
-) -> Axes:
+def energy(ax: Axes, energies: EnergySlice, which: str, *, title: str = "") -> Axes:
     """E_t over noisy actions with its field as arrows, blank where no noisy action lies.
+
+    Both pictures of a pair have the exact energy's colours. An arrow is as long as the root of its force, and one grid cell long
+    at the largest exact force.
 
     Args:
         which: "exact" or "learned".
-        limits: of the colours; both pictures of a pair share the exact one's by default.
-        longest: length of a field drawn as one grid cell, by default the exact one's largest; an arrow is as long as its root.
     """
-    values, field = getattr(view, which), getattr(view, f"{which}_field")
-    low, high = energy_limits(view) if limits is None else limits
-    _heat(ax, values, ENERGY_MAP, REACH, vmin=low, vmax=high)
+    seen = energies.exact[torch.isfinite(energies.exact)]
+    _heat(ax, getattr(energies, which), ENERGY_MAP, REACH, vmin=float(seen.min()), vmax=float(seen.max()))
+    field, points = getattr(energies, f"{which}_field"), energies.points
     size = field.norm(dim=-1, keepdim=True)
-    longest = float(view.exact_field.norm(dim=-1).max()) if longest is None else longest
-    cell = float(view.points[0, 1, 0] - view.points[0, 0, 0])
-    arrow = (cell * field / (size * max(longest, 1e-12)).sqrt().clamp_min(1e-12)).numpy()
-    at = view.points.numpy()
-    kept = size[..., 0].numpy() > 0
+    longest = max(float(energies.exact_field.norm(dim=-1).max()), 1e-12)
+    cell = float(points[0, 1, 0] - points[0, 0, 0])
+    arrows, shown = cell * field / (size * longest).sqrt().clamp_min(1e-12), size[..., 0] > 0
     ax.quiver(
-        *at[kept].T, *arrow[kept].T, color="white", angles="xy", scale_units="xy", scale=1, width=0.008, zorder=3,
-        edgecolor=_ARROW, linewidth=0.4,
+        *points[shown].numpy().T, *arrows[shown].numpy().T, color="white", angles="xy", scale_units="xy", scale=1, width=0.008,
+        zorder=3, edgecolor=_INK, linewidth=0.4,
     )  # fmt: skip
-    return _frame(ax, REACH, title or f"{which} $E_t$, t = {view.t:g}")
+    return _frame(ax, REACH, title or f"{which} $E_t$, t = {energies.t:g}")
 
 
-def energy_limits(view: EnergyView) -> tuple[float, float]:
-    """The range of the exact energy where noisy actions lie."""
-    seen = view.exact[torch.isfinite(view.exact)]
-    return float(seen.min()), float(seen.max())
+def returns(ax: Axes, found: Mapping[str, Tensor], *, reference: str | None = None, title: str = "") -> Axes:
+    """Every episode's return, (E,) or (R, E) by policy, with the mean and its 95 % interval; `reference`'s interval is a band.
 
-
-def paths(ax: Axes, states: Tensor, *, colour: str = POLICY_COLOURS["guided"], title: str = "") -> Axes:
-    """Paths (B, T, 4) in the maze from where they start (dots) to where they end (crosses)."""
-    maze.draw_maze(ax, title=title)
-    for path in states[..., :2].numpy():
-        ax.plot(*path.T, color=colour, linewidth=1.1, alpha=0.8, zorder=3)
-    ax.plot(*states[:, 0, :2].numpy().T, "o", color=_ARROW, markersize=4, zorder=4)
-    ax.plot(*states[:, -1, :2].numpy().T, "x", color=_ARROW, markersize=6, zorder=4)
-    return ax
-
-
-def returns(ax: Axes, found: Mapping[str, Tensor], *, title: str = "") -> Axes:
-    """Every episode's return for each policy, with its mean and a 95 % interval: (runs, episodes).
-
-    The interval is `cepkit.rl.study.pooled.two_level_interval`: over runs and episodes, or with one run over its episodes alone.
+    The interval is `cepkit.rl.mean_interval`: over training runs, or with one run over its episodes.
     """
-    random = np.random.default_rng(0)
-    for row, values in enumerate(found.values()):
-        every = values.flatten().numpy()
-        ax.plot(every, row + random.uniform(-0.25, 0.25, len(every)), ".", color="#56B4E9", markersize=3, alpha=0.7)
-        low, high = two_level_interval(values)
-        ax.plot([low, high], [row, row], color=_ARROW, linewidth=2.5, zorder=3)
-        ax.plot(every.mean(), row, "D", color="#D55E00", markersize=6, zorder=4)
+    spread = np.random.default_rng(0)  # sideways, so that dots do not hide each other
+    for row, (name, values) in enumerate(found.items()):
+        episodes, mean, (low, high) = values.flatten().numpy(), float(values.mean()), mean_interval(values)
+        ax.plot(episodes, row + spread.uniform(-0.25, 0.25, len(episodes)), ".", color=_DOTS, markersize=3, alpha=0.7)
+        ax.plot([low, high], [row, row], color=_INK, linewidth=2.5, zorder=3)
+        ax.plot(mean, row, "D", color=_MEAN, markersize=6, zorder=4)
+        if name == reference:
+            ax.axvspan(low, high, color="#777777", alpha=0.15, linewidth=0)
     ax.set(yticks=range(len(found)), yticklabels=list(found), xlabel="return of an episode", title=title)
     ax.invert_yaxis()
     return ax
 
 
+def losses(axes: np.ndarray, folder: str | Path) -> np.ndarray:
+    """The losses that the stages of a run folder have logged so far, one of the `axes` for each stage that has any."""
+    logs = {stage: read_log(Path(folder) / "log" / stage) for stage in ("behaviour", "critic", "cloning")}
+    shown = {stage: series for stage, series in logs.items() if series}
+    for ax, (stage, series) in zip(np.ravel(axes), shown.items(), strict=False):
+        for name, (steps, values) in series.items():
+            ax.plot(steps, values, linewidth=0.9, label=name)
+        ax.set(xlabel="step", title=stage, yscale="log" if all(min(v) > 0 for _, v in series.values()) else "linear")
+        ax.legend(frameon=False)
+    for ax in np.ravel(axes)[len(shown) :]:
+        ax.set_axis_off()
+    return axes
+
+
+def engine_differences(ax: Axes, rows: Sequence[EngineDifference], quantity: str, *, title: str = "") -> Axes:
+    """Differences from D4RL's machine in one step, log scale: every recorded step a dot, the largest a triangle.
+
+    Args:
+        quantity: "observation" or "reward".
+    """
+    engines = list(dict.fromkeys(row.engine for row in rows))
+    bodies = [body for body in BODIES if any(row.body == body for row in rows)]
+    spread = np.random.default_rng(0)
+    for row in rows:
+        values, colour = np.maximum(getattr(row, quantity), _LEAST), ENGINE_COLOURS[row.engine]
+        at = bodies.index(row.body) + (engines.index(row.engine) - (len(engines) - 1) / 2) * 0.27
+        ax.plot(at + spread.uniform(-0.09, 0.09, len(values)), values, ".", markersize=2, alpha=0.5, color=colour)
+        ax.plot(at, values.max(), "v", markersize=6, color=colour, label=row.engine if row.body == bodies[0] else None)
+    ax.axhline(1e-9, color="#777777", linewidth=0.8, linestyle="--")
+    ax.set(xticks=range(len(bodies)), xticklabels=bodies, yscale="log", ylabel=f"difference of the {quantity}", title=title)
+    ax.legend(frameon=False, ncols=3, loc="center", bbox_to_anchor=(0.5, 0.62), columnspacing=1.0, handletextpad=0.1)
+    return ax
+
+
 def _heat(ax: Axes, values: Tensor, cmap: str, reach: float, **limits: float):
-    return ax.imshow(
-        np.ma.masked_invalid(values.numpy()), origin="lower", extent=(-reach, reach, -reach, reach), cmap=cmap, zorder=1, **limits
-    )
+    extent = (-reach, reach, -reach, reach)
+    return ax.imshow(np.ma.masked_invalid(values.numpy()), origin="lower", extent=extent, cmap=cmap, zorder=1, **limits)
 
 
 def _frame(ax: Axes, reach: float, title: str) -> Axes:
-    ax.set(
-        aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach), xlabel="force along x", ylabel="force along y", title=title
-    )
+    span = (-reach, reach)
+    ax.set(aspect="equal", xlim=span, ylim=span, xlabel="force along x", ylabel="force along y", title=title)
     return ax

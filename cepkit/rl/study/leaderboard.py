@@ -1,83 +1,238 @@
-"""D4RL's data sets in one table: what runs found on this machine earn, beside what papers report.
+"""The leaderboard: what evaluated runs earn, policy by policy, beside the scores that papers report, with its caveats.
 
-An empty cell means not run here. A filled one carries what it takes to trust it: the interval, training seeds, episodes, engine,
-how the scale was chosen and which weights.
+The guidance scale of the QGPO row is chosen by mean return. With one evaluation seed it is chosen on the very episodes whose
+return is reported, which flatters it, and the row says so. With several evaluation seeds it is chosen on the first and reported
+on the others. One scale is chosen for all training seeds of a row, and results use the final weights.
+
+Papers' scores (paper_scores.csv) are normalised scores as in the tables of Lu et al. (ICML 2023, arXiv 2304.12824) and of the
+papers of the other methods, as other papers restate them: QGPO; behaviour cloning (BC); SfBC (Chen et al. 2023); IQL (Kostrikov
+et al. 2022); Diffusion-QL (Wang et al. 2023); IDQL (Hansen-Estruch et al. 2023); SRPO (Chen et al. 2024).
 """
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from cepkit.rl.agent.seed_folders import run_folders
-from cepkit.rl.study.paper import PAPER_SCORES, SOURCE, paper_text
-from cepkit.rl.study.results import read_results
-from cepkit.rl.study.returns_report import Group, Row, engine_text, read_groups, rows_of
+import jinja2
+from matplotlib.figure import Figure
 
-PAPERS = ("QGPO", "BC", "SfBC", "IQL", "Diffusion-QL", "IDQL", "SRPO")
-_NOT_RUN = "The full D4RL numbers have not been run here: no data set of this table has an evaluated run."
+from cepkit.learning.checkpoints import write_atomically
+from cepkit.rl.study.results import BEST_OF_K, CLONING, Pooled, Result, pool, read_results, scale_name, scale_of, weights_of
+
+_FOLDER = Path(__file__).parent
+with (_FOLDER / "paper_scores.csv").open(encoding="utf-8", newline="") as _file:
+    PAPER_SCORES: dict[str, dict[str, str]] = {row.pop("dataset"): row for row in csv.DictReader(_file)}
+"""Scores that papers report, by dataset, then by method: as text, "" where there is none."""
+SELECTED_HERE = "selected on these episodes"
+_BASELINES = {scale_name(0.0): "behaviour model", CLONING: "behaviour cloning", BEST_OF_K: f"{BEST_OF_K.replace('-', ' ')} by Q"}
+_COLOURS = {"QGPO": "#009E73", scale_name(0.0): "#999999", CLONING: "#D55E00", BEST_OF_K: "#0072B2"}
 
 
-def found_groups(folder: str | Path) -> list[Group]:
-    """Everything evaluated in the runs somewhere below a folder; nothing where there is no such run or no such folder.
+class ScaleChoice(NamedTuple):
+    """A guidance scale, the evaluation seeds to report it on, and how it was chosen, in words."""
+
+    scale: float
+    seeds: tuple[int, ...]
+    how: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The runs of one folder, evaluated in one environment on one engine with equally many episodes.
+
+    Attributes:
+        folder: of the runs.
+        results: of every run, policy and evaluation seed, all with the runs' present weights.
+        outdated: how many results of the folder are of other weights, and left out.
+    """
+
+    folder: Path
+    results: tuple[Result, ...]
+    outdated: int = 0
+
+    @property
+    def first(self) -> Result:
+        """One of the results: all agree in dataset, environment, engine and versions."""
+        return self.results[0]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Evaluation seeds, which decide the episodes' starts."""
+        return tuple(sorted({r.seed for r in self.results}))
+
+    @property
+    def runs(self) -> tuple[int, ...]:
+        """Training seeds."""
+        return tuple(sorted({r.run_seed for r in self.results}))
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """Policies evaluated for every run on every evaluation seed: the guided ones by rising scale, then baselines."""
+        names = sorted({r.policy for r in self.results}, key=lambda name: (scale_of(name) is None, scale_of(name) or 0.0))
+        return tuple(name for name in names if self.pooled(name) is not None)
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Guidance scales evaluated for every run on every evaluation seed."""
+        return tuple(scale_of(name) for name in self.policies if scale_of(name) is not None)
+
+    def pooled(self, policy: str, seeds: Sequence[int] | None = None) -> Pooled | None:
+        """The results of a policy on these evaluation seeds (default: all); None unless every run has one on each of them."""
+        seeds = self.seeds if seeds is None else seeds
+        found = [r for r in self.results if r.policy == policy and r.seed in seeds]
+        return pool(found) if found and len(found) == len(self.runs) * len(seeds) else None
+
+    def choose_scale(self) -> ScaleChoice | None:
+        """Choose the scale to report; None where no scale was evaluated for all runs."""
+        scales, seeds = self.scales, self.seeds
+        if not scales:
+            return None
+        best = max(scales, key=lambda scale: self.pooled(scale_name(scale), seeds[:1]).mean)
+        if len(scales) == 1:
+            return ScaleChoice(best, seeds, "the only one evaluated")
+        if len(seeds) == 1:
+            return ScaleChoice(best, seeds, SELECTED_HERE)
+        reported = ", ".join(map(str, seeds[1:]))
+        return ScaleChoice(best, seeds[1:], f"chosen on evaluation seed {seeds[0]}, reported on {reported}")
+
+
+def find_experiments(folder: str | Path) -> list[Experiment]:
+    """Everything evaluated in the runs anywhere below a folder; none where there is no such run or no such folder.
 
     Raises:
-        ValueError: a kept evaluation that does not read.
+        ValueError: an evaluation file that cannot be read.
     """
-    parents = {
-        path.parent.parent if path.parent.name.startswith("seed-") else path.parent for path in Path(folder).rglob("config.json")
-    }
-    evaluated = [parent for parent in sorted(parents) if _has_results(parent)]
-    return read_groups(evaluated) if evaluated else []
+    found: dict[tuple, list[Result]] = {}
+    outdated: dict[Path, int] = {}
+    for run in sorted(path.parent for path in Path(folder).rglob("config.json")):
+        runs, results = (run.parent if run.name.startswith("seed-") else run), read_results(run)
+        weights = weights_of(run) if results else ""
+        for r in results:
+            if r.weights != weights:
+                outdated[runs] = outdated.get(runs, 0) + 1
+                continue
+            machine = (r.versions.get("gymnasium"), r.versions.get("mujoco"))
+            found.setdefault((runs, r.data, r.environment, r.engine, r.episodes, *machine), []).append(r)
+    return [Experiment(key[0], tuple(results), outdated.get(key[0], 0)) for key, results in found.items()]
 
 
-def score_board(folder: str | Path, *, names: Sequence[str] = tuple(PAPER_SCORES)) -> str:
-    """A Markdown table, a row for each data set and, where several were evaluated, for each group of runs of it.
+def leaderboard(experiments: Sequence[Experiment], datasets: Sequence[str] = ()) -> str:
+    """A Markdown table with a row for each policy of each experiment, papers' scores beside, and its caveats as a list below.
 
     Args:
-        folder: runs are looked for anywhere below it.
-        names: data sets in the order of the rows.
+        experiments: see `find_experiments`.
+        datasets: names that get a row with papers' scores even where nothing was run, such as `PAPER_SCORES`.
+    """
+    rows = [row for experiment in experiments for row in _rows(experiment)]
+    missing = [name for name in datasets if name not in {experiment.first.data for experiment in experiments}]
+    rows += [{"dataset": name, "policy": "not run here", **PAPER_SCORES.get(name, {})} for name in missing]
+    choices = [(experiment, experiment.choose_scale()) for experiment in experiments]
+    template = (_FOLDER / "leaderboard.md.jinja").read_text(encoding="utf-8")
+    text = jinja2.Template(template, trim_blocks=True).render(
+        rows=rows,
+        methods=list(next(iter(PAPER_SCORES.values()))) if any("QGPO" in row for row in rows) else [],
+        missing=missing,
+        experiments=experiments,
+        selected_here=[experiment for experiment, choice in choices if choice is not None and choice.how == SELECTED_HERE],
+        notes=list(dict.fromkeys(note for experiment in experiments for note in experiment.first.notes)),
+        cell=_cell,
+    )
+    return text.strip()
+
+
+def _rows(experiment: Experiment) -> list[dict]:
+    """QGPO at its chosen scale, then the baselines, all on the same episodes."""
+    first, choice = experiment.first, experiment.choose_scale()
+    policies = [] if choice is None else [(scale_name(choice.scale), "QGPO", choice.how)]
+    rows = []
+    for policy, words, how in policies + [(policy, words, "") for policy, words in _BASELINES.items()]:
+        pooled = experiment.pooled(policy, None if choice is None else choice.seeds)
+        if pooled is None:
+            continue
+        scale = scale_of(policy)
+        rows.append({
+            "dataset": first.data,
+            "policy": words,
+            "scale": "" if scale is None else f"{scale:g}",
+            "return": "{:.1f} ({:.1f} to {:.1f})".format(pooled.mean, *pooled.interval),
+            "score": "" if pooled.score is None else "{:.1f} ({:.1f} to {:.1f})".format(*pooled.score),
+            "success": "" if pooled.success is None else f"{pooled.success:.0%}",
+            "runs": ", ".join(map(str, pooled.runs)),
+            "episodes": f"{pooled.returns.shape[1]} (starts of seed {', '.join(map(str, pooled.seeds))})",
+            "engine": _engine(first),
+            "how": how,
+            **({} if rows else PAPER_SCORES.get(first.data, {})),
+        })  # fmt: skip
+    return rows
+
+
+def _engine(result: Result) -> str:
+    """Engine, environment and versions."""
+    names = ("mujoco", "gymnasium", "gymnasium-robotics")
+    known = ", ".join(f"{name} {result.versions[name]}" for name in names if name in result.versions)
+    return f"{result.engine} ({result.gymnasium_id}; {known})"
+
+
+def _cell(text: object) -> str:
+    """Text that stays in its cell of a Markdown table and is no HTML, whatever a dataset is called."""
+    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
+
+
+def scale_figure(experiments: Sequence[Experiment]) -> Figure:
+    """Score (or return) over guidance scale with 95 % intervals: one panel for each experiment, baselines as horizontal lines."""
+    figure = Figure(figsize=(6.4, 4.0 * len(experiments)), layout="constrained")
+    for ax, experiment in zip(figure.subplots(len(experiments), squeeze=False)[:, 0], experiments, strict=True):
+        first, scales = experiment.first, experiment.scales
+        points = [_point(experiment.pooled(scale_name(scale))) for scale in scales]
+        if points:
+            means, lows, highs = zip(*points, strict=True)
+            ax.plot(scales, means, "o-", color=_COLOURS["QGPO"], label=f"QGPO, {len(experiment.runs)} training seeds")
+            ax.fill_between(scales, lows, highs, color=_COLOURS["QGPO"], alpha=0.2, linewidth=0)
+        for policy in (CLONING, BEST_OF_K):
+            pooled = experiment.pooled(policy)
+            if pooled is not None:
+                ax.axhline(_point(pooled)[0], color=_COLOURS[policy], linestyle="--", label=_BASELINES[policy])
+        measured = "return" if first.score is None else "normalised score"
+        task = first.data if first.environment == first.data else f"{first.data} in {first.environment}"
+        ax.set(xlabel="guidance scale s", ylabel=f"{measured}, mean and 95 % interval")
+        ax.set_title(f"{task}, {first.engine}", parse_math=False)
+        ax.grid(alpha=0.3)
+        if ax.lines:
+            ax.legend(fontsize="small")
+    return figure
+
+
+def _point(pooled: Pooled) -> tuple[float, float, float]:
+    """Score, or else return, with the ends of its interval."""
+    return (pooled.mean, *pooled.interval) if pooled.score is None else pooled.score
+
+
+def write_report(folders: Sequence[str | Path], out: Path) -> tuple[str, list[Path]]:
+    """Write the leaderboard to <out>.md and the figure to <out>.png; return the leaderboard and both paths.
 
     Raises:
-        ValueError: as `found_groups`.
+        ValueError: a folder without evaluated runs, an evaluation file that cannot be read, or `out` without a file name.
+        OSError: the place cannot be written.
     """
-    here = {name: [rows_of(group) for group in found_groups(folder) if group.first.data == name] for name in names}
-    papers = [method for method in PAPERS if any(paper_text(name, method) for name in names)]
-    head = [
-        "data set",
-        "here: score (95 % interval)",
-        "s",
-        "s = 0",
-        "what it stands on",
-        *(f"{method}, paper" for method in papers),
-    ]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for name in names:
-        reported = [paper_text(name, method) for method in papers]
-        for rows in here[name] or [[]]:
-            lines.append("| " + " | ".join([name, *_own(rows), *reported]) + " |")
-    found = sum(map(len, here.values()))
-    notes = [SOURCE[0].upper() + SOURCE[1:] + ". Each paper chose scale, checkpoint and seeds by its own protocol."]
-    return "\n".join(lines + [""] + [f"- {note}" for note in ([] if found else [_NOT_RUN]) + notes])
-
-
-def _has_results(folder: Path) -> bool:
-    return any(read_results(run) for run in run_folders(folder))
-
-
-def _own(rows: Sequence[Row]) -> list[str]:
-    """Score, scale, the behaviour model's score, and in words all that these depend on; empty where nothing was run."""
-    guided = next((row for row in rows if row.policy == "QGPO"), None)
-    if guided is None:
-        return ["", "", "", ""]
-    behaviour = next((row for row in rows if row.policy == "behaviour model"), None)
-    numbers, first = guided.numbers, guided.group.first
-    seeds = f"{len(numbers.runs)} training seed{'s' if len(numbers.runs) > 1 else ''} x {numbers.episodes} episodes"
-    stands_on = f"{seeds}; {engine_text(first)}; scale {guided.selection}; {first.checkpoint} weights"
-    return [_score(guided), f"{guided.scale:g}", "" if behaviour is None else _score(behaviour), stands_on]
-
-
-def _score(row: Row) -> str:
-    if row.numbers.score is None:
-        return f"return {row.numbers.mean:.1f} ({row.numbers.interval[0]:.1f} to {row.numbers.interval[1]:.1f}), no score"
-    return f"{row.numbers.score:.1f} ({row.numbers.score_interval[0]:.1f} to {row.numbers.score_interval[1]:.1f})"
+    out = Path(out)
+    out = out.with_suffix("") if out.suffix in (".md", ".png") else out
+    if not out.name:
+        raise ValueError(f"out: expected the name of a file, got {str(out)!r}")
+    experiments = []
+    for folder in dict.fromkeys(map(Path, folders)):
+        found = find_experiments(folder)
+        if not found:
+            raise ValueError(f"{folder}: expected runs that have been evaluated, found none; first: cepkit eval {folder}")
+        experiments += found
+    text, picture = leaderboard(experiments), io.BytesIO()
+    scale_figure(experiments).savefig(picture, format="png", dpi=110, facecolor="white")
+    paths = [out.with_name(f"{out.name}{suffix}") for suffix in (".md", ".png")]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(paths[0], (text + "\n").encode())
+    write_atomically(paths[1], picture.getvalue())
+    return text, paths

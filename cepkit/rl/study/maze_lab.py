@@ -1,4 +1,4 @@
-"""The maze lab: choose a state of the maze, and see what its actions are guided by, and where the guided policy drives."""
+"""The maze lab: choose a state of the maze, and see what guides its actions and where the guided policy drives."""
 
 from __future__ import annotations
 
@@ -21,15 +21,12 @@ from cepkit.rl.agent.qgpo import QGPO
 from cepkit.rl.envs import maze
 from cepkit.rl.envs.engines import make_env
 from cepkit.rl.envs.rollouts import ask
-from cepkit.rl.study.action_view import REACH, ActionView, look, look_at_energy
+from cepkit.rl.study.action_slices import ARROWS, REACH, SIDE, ActionSlice, action_slice, energy_slice
 from cepkit.rl.study.figures import POLICY_COLOURS
 from cepkit.validation import check_number
 
 _JS = Path(__file__).parent / "js"
-
-FASTEST = 5.0  # metres per second, the environment's own limit
-LARGEST_SCALE = 20.0
-_RANGES = {"vx": (-FASTEST, FASTEST), "vy": (-FASTEST, FASTEST), "t": (0.02, 1.0), "scale": (0.0, LARGEST_SCALE)}
+_RANGES = {"vx": (-5.0, 5.0), "vy": (-5.0, 5.0), "t": (0.02, 1.0), "scale": (0.0, 20.0), "seed": (0, 2**31)}
 CONTROLS = (
     {"name": "vx", "label": "velocity v_x", "kind": "range", "min": -2.5, "max": 2.5, "step": 0.1, "hint": "metres per second"},
     {"name": "vy", "label": "v_y", "kind": "range", "min": -2.5, "max": 2.5, "step": 0.1, "hint": "metres per second"},
@@ -39,26 +36,26 @@ CONTROLS = (
 )
 _GUIDED_DRAWS = 100
 _SHOWN_EVERY = 0.4  # seconds between two pictures of a path that grows
-_STATE = ("place", "vx", "vy", "seed")
 
 
 class MazeLab(WorkingWidget):
-    """The maze on the left; on the right four panels over the actions of the chosen state.
+    """The maze on the left, and on the right four panels over the actions of the chosen state.
 
     Every control is a trait, so `lab.place = [1.0, 1.0]` does what a click does. In a notebook the work happens between two
-    events, and what has become stale is dropped; `lab.settle()` finishes it now.
+    events, and stale work is dropped; `lab.settle()` finishes it now.
 
     Args:
         qgpo: a finished run on the course's maze, see `cepkit.rl.load_run`.
-        place: (x, y) to begin with, in metres; vx, vy: metres per second.
-        t: noise level of the energies, in [0.02, 1].
+        place: (x, y) to begin with, in metres.
         scale: guidance scale.
-        seed: of the draws of actions.
 
     Attributes:
+        place, vx, vy: the state, in metres and metres per second.
+        t: noise level of the energies, in [0.02, 1].
+        seed: of the draws of actions.
         rollout: whether paths are driven from this state by the guided policy at this scale, by cloning and by the best of K;
             turned off by whatever makes them stale.
-        actions, energies, guided, paths, status: what is shown.
+        actions, energies, guided, paths, status: the content shown.
 
     Raises:
         ValueError: a run on other states or actions than the maze's, a place in a wall, or a number out of range.
@@ -67,11 +64,11 @@ class MazeLab(WorkingWidget):
     _esm = script(_JS, "data", "draw", "controls", "maze")
     _css = style(_JS, "common", "maze")
 
-    place = traitlets.List(traitlets.Float(), default_value=[-1.0, 1.0]).tag(sync=True)
+    place = traitlets.List(traitlets.Float()).tag(sync=True)
     vx = traitlets.Float(0.0).tag(sync=True)
     vy = traitlets.Float(0.0).tag(sync=True)
     t = traitlets.Float(0.3).tag(sync=True)
-    scale = traitlets.Float(3.0).tag(sync=True)
+    scale = traitlets.Float().tag(sync=True)
     seed = traitlets.Int(0).tag(sync=True)
     rollout = traitlets.Bool(False).tag(sync=True)
 
@@ -82,29 +79,18 @@ class MazeLab(WorkingWidget):
     paths = traitlets.Dict().tag(sync=True)
     status = traitlets.Unicode("").tag(sync=True)
 
-    def __init__(
-        self,
-        qgpo: QGPO,
-        *,
-        place: tuple[float, float] = (-1.0, 1.0),
-        vx: float = 0.0,
-        vy: float = 0.0,
-        t: float = 0.3,
-        scale: float = 3.0,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, qgpo: QGPO, *, place: tuple[float, float] = (-1.0, 1.0), scale: float = 3.0) -> None:
         sizes = (len(qgpo.mean), qgpo.action_dim)
         if sizes != (4, 2):
             raise ValueError(f"qgpo: expected a run on the maze, 4 state and 2 action dimensions, got {sizes[0]} and {sizes[1]}")
         self.qgpo = qgpo
-        self._view: ActionView | None = None
-        self._done: dict[str, tuple] = {}  # what each part shows now was made for
-        self._worker = Worker(self._work, self._cannot)
-        given = {"place": [float(value) for value in place], "vx": vx, "vy": vy, "t": t, "scale": scale, "seed": seed}
-        super().__init__(setup=self._setup(), **given)
+        self._slice: ActionSlice | None = None
+        self._done: dict[str, tuple] = {}  # the settings that each part was last made for
+        self._worker = Worker(self._work, self._show_error)
+        super().__init__(setup=self._setup(), place=[float(value) for value in place], scale=scale)
         self._listen(self._on_message)
-        self._follow(self._changed, *_STATE, "t", "scale")
-        self._follow(self._driven, "rollout")
+        self._follow(self._changed, "place", "vx", "vy", "seed", "t", "scale")
+        self._follow(self._toggled, "rollout")
         self._worker.start(until=lambda: bool(self.energies))
 
     @property
@@ -125,11 +111,7 @@ class MazeLab(WorkingWidget):
     def _check_range(self, proposal: dict) -> float:
         name = proposal["trait"].name
         low, high = _RANGES[name]
-        return check_number(proposal["value"], name=name, low=low, high=high)
-
-    @traitlets.validate("seed")
-    def _check_seed(self, proposal: dict) -> int:
-        return check_number(proposal["value"], name="seed", low=0, high=2**31, integer=True)
+        return check_number(proposal["value"], name=name, low=low, high=high, integer=name == "seed")
 
     def _setup(self) -> dict:
         left, right, _, _ = maze.extent()
@@ -140,13 +122,13 @@ class MazeLab(WorkingWidget):
             "extent": (right - left) / 2,
             "reach": REACH,
             "luts": colour_tables(),
-            "colours": {name: POLICY_COLOURS[name] for name in ("guided", "cloning", "best of K")},
+            "colours": POLICY_COLOURS,
             "k": self.qgpo.config.support_actions,
             "beta": self.qgpo.config.beta,
         }
 
     def _on_message(self, content: object) -> None:
-        """A click in the maze, or an arrow key: taken where the ball fits."""
+        """Move the ball after a click or an arrow key, where it fits."""
         if not isinstance(content, dict) or content.get("type") != "place":
             return
         try:
@@ -163,26 +145,42 @@ class MazeLab(WorkingWidget):
                 self.rollout = False
         self._worker.start()
 
-    def _driven(self, _change: dict) -> None:
+    def _toggled(self, _change: dict) -> None:
         if not self.rollout:
             self.paths = {}
             self._worker.answered = True
         self._worker.start()
 
-    def _cannot(self, error: Exception) -> None:
+    def _show_error(self, error: Exception) -> None:
         self.status = f"Cannot draw this: {type(error).__name__}: {error}"
 
     # -- work, in pieces -----------------------------------------------------------------------------------------------
 
-    def _work(self) -> Iterator[float | None]:
+    def _work(self) -> Iterator[None]:
         state = (*self.place, self.vx, self.vy, self.seed)
-        if self._needs("actions", state):
-            self._view = look(self.qgpo, self.state, generator=self._generator())
-            self.actions = _packed_actions(self._view, state)
+        if self._is_stale("actions", state):
+            self._slice = action_slice(self.qgpo, self.state, generator=self._generator())
+            self.actions = {
+                "state": list(state[:4]),
+                "side": SIDE,
+                "density": pack_picture(self._slice.density[None], (0.0, 1.0)),
+                "minus_q": pack_picture(-self._slice.q[None]),  # an energy, and drawn in the energies' colours
+                "support": pack_binary(self._slice.support, "<f4"),
+                "support_q": self._slice.support_q.tolist(),
+            }
             yield
-        if self._needs("energies", (*state, self.t)):
-            self.energies = self._packed_energies()
-        if self._needs("guided", (*state, self.scale)):
+        if self._is_stale("energies", (*state, self.t)):
+            found = energy_slice(self.qgpo, self.state, self._slice.support, self.t, generator=self._generator())
+            self.energies = {
+                "t": found.t,
+                "side": SIDE,
+                "arrows": ARROWS,
+                "spread": 2 * float(found.points[0, -1, 0]) / (ARROWS - 1),
+                "pictures": [pack_picture(values[None]) for values in (found.exact, found.learned)],
+                "fields": [pack_binary(field, "<f4") for field in (found.exact_field, found.learned_field)],
+                "error": found.error,
+            }
+        if self._is_stale("guided", (*state, self.scale)):
             drawn = self.qgpo.draw(self.state.expand(_GUIDED_DRAWS, -1), scale=self.scale, generator=self._generator())
             self.guided = pack_binary(drawn, "<f4")
         self._worker.answered = True
@@ -190,76 +188,40 @@ class MazeLab(WorkingWidget):
         if self.rollout and not self.paths.get("finished"):
             yield from self._drive()
 
-    def _needs(self, part: str, key: tuple) -> bool:
+    def _is_stale(self, part: str, settings: tuple) -> bool:
         """Whether this part is shown for other settings than these; they are noted."""
-        stale = self._done.get(part) != key
-        self._done[part] = key
+        stale = self._done.get(part) != settings
+        self._done[part] = settings
         return stale
 
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)
 
-    def _packed_energies(self) -> dict:
-        view = look_at_energy(self.qgpo, self.state, self._view.support, self.t, generator=self._generator())
-        fields = {"exact": view.exact_field, "learned": view.learned_field}
-        return {
-            "t": view.t,
-            "side": view.exact.shape[-1],
-            "arrows": view.points.shape[0],
-            "spread": 2 * float(view.points[0, -1, 0]) / (view.points.shape[0] - 1),
-            "pictures": [pack_picture(values[None]) for values in (view.exact, view.learned)],
-            "fields": [pack_binary(fields[name], "<f4") for name in ("exact", "learned")],
-            "error": view.error,
-        }
-
     def _drive(self) -> Iterator[None]:
-        """One episode of each policy side by side, shown as it grows."""
+        """Drive one episode of each policy side by side, shown as it grows."""
         scale = self.scale
-        policies = {
-            "guided": guided_policy(self.qgpo, self.scale, self.seed),
-            "cloning": partial(clone_policy, self.qgpo),
-            "best of K": best_of_k_policy(self.qgpo, self.qgpo.config.support_actions, self.seed),
-        }
-        if self.qgpo.cloning is None:
-            del policies["cloning"]
+        policies = {"guided": guided_policy(self.qgpo, scale, self.seed)}
+        if self.qgpo.cloning is not None:
+            policies["cloning"] = partial(clone_policy, self.qgpo)
+        policies["best of K"] = best_of_k_policy(self.qgpo, self.qgpo.config.support_actions, self.seed)
         envs = {name: make_env(maze.NAME) for name in policies}
         try:
             start = {"state": self.state.numpy()}
             states = {name: env.reset(seed=self.seed, options=start)[0] for name, env in envs.items()}
-            kept = {name: [state[:2]] for name, state in states.items()}
+            paths = {name: [state[:2]] for name, state in states.items()}
             earned, shown = dict.fromkeys(policies, 0.0), time.perf_counter()
-            for step in range(maze.STEPS):
+            for step in range(1, maze.STEPS + 1):
                 for name, env in envs.items():
                     action = ask(policies[name], states[name][None], env.action_space)[0]
                     states[name], reward, *_ = env.step(action)
-                    kept[name].append(states[name][:2])
+                    paths[name].append(states[name][:2])
                     earned[name] += float(reward)
-                finished = step + 1 == maze.STEPS
-                if finished or time.perf_counter() - shown > _SHOWN_EVERY:
-                    self.paths = _packed_paths(kept, earned, scale, finished)
+                if step == maze.STEPS or time.perf_counter() - shown > _SHOWN_EVERY:
+                    packed = {name: np.stack(places).astype("<f4").tobytes() for name, places in paths.items()}
+                    about = {"scale": scale, "finished": step == maze.STEPS, "steps": step}
+                    self.paths = {**about, "paths": packed, "returns": dict(earned)}
                     shown = time.perf_counter()
                 yield
         finally:
             for env in envs.values():
                 env.close()
-
-
-def _packed_actions(view: ActionView, state: tuple) -> dict:
-    return {
-        "state": list(state[:4]),
-        "side": view.q.shape[-1],
-        "density": pack_picture(view.density[None], (0.0, 1.0)),
-        "minus_q": pack_picture(-view.q[None]),  # an energy, and drawn in the energies' colours
-        "support": pack_binary(view.support, "<f4"),
-        "support_q": [float(value) for value in view.support_q],
-    }
-
-
-def _packed_paths(kept: dict[str, list[np.ndarray]], earned: dict[str, float], scale: float, finished: bool) -> dict:
-    return {
-        "scale": scale,
-        "finished": finished,
-        "steps": len(next(iter(kept.values()))) - 1,
-        "paths": {name: pack_binary(torch.from_numpy(np.stack(places)), "<f4") for name, places in kept.items()},
-        "returns": earned,
-    }

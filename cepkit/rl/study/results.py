@@ -1,8 +1,8 @@
-"""What trained runs earn: each policy of each run evaluated, and kept in the run's folder.
+"""Results of trained runs: every policy of a run evaluated, kept in the run's folder, and pooled over training seeds.
 
-A file eval-<engine>-seed<seed>-episodes<n>-<policy>.json holds one policy of one run: every return, and everything they depend
-on (environment, engine, versions, seed of the starts, weights by SHA-256, which checkpoint). What has been evaluated is not
-evaluated again as long as all of that is the same.
+A file eval-<engine>-seed<seed>-episodes<n>-<policy>.json holds one policy of one run: every return, and everything that the
+returns depend on (environment, engine, versions, seed of the starts, weights by SHA-256). A policy is evaluated again only
+where some of that has changed.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from cepkit import __version__
 from cepkit.learning.checkpoints import write_atomically
@@ -27,24 +29,15 @@ from cepkit.rl.agent.baselines import best_of_k_policy, clone_policy, guided_pol
 from cepkit.rl.agent.qgpo import QGPO
 from cepkit.rl.agent.qgpo_run import load_run, read_config
 from cepkit.rl.data.checksums import sha256_of
+from cepkit.rl.data.scores import normalized_score
 from cepkit.rl.envs.engines import Environment
 from cepkit.rl.envs.rollouts import Policy
-from cepkit.rl.study.evaluate import evaluate
-from cepkit.validation import check_number, import_extra
+from cepkit.rl.study.evaluate import evaluate, mean_interval
+from cepkit.validation import check_number
 
 K = 16
 CLONING, BEST_OF_K = "cloning", f"best-of-{K}"
-_WEIGHTS = ("behaviour", "critic", "cloning")
-
-
-def scale_name(scale: float) -> str:
-    """What the policy of a guidance scale is called: "scale-1.5"; scale 0 is the behaviour model itself."""
-    return f"scale-{scale:g}"
-
-
-def scale_of(policy: str) -> float | None:
-    """The guidance scale of a policy's name, None for a baseline."""
-    return float(policy.removeprefix("scale-")) if policy.startswith("scale-") else None
+_MEASURED = ("returns", "lengths", "success", "score")
 
 
 @dataclass(frozen=True)
@@ -52,22 +45,22 @@ class Result:
     """One policy of one run, evaluated.
 
     Attributes:
-        data: name of the data set that the run was trained on.
+        data: name of the dataset that the run was trained on.
         run_seed: of the training.
         policy: "scale-<s>", "cloning" or "best-of-16".
         environment: the name it was evaluated under.
         engine: one of `cepkit.rl.ENGINES`.
         gymnasium_id: Gymnasium's name of the environment.
         versions: of cepkit, torch, python, gymnasium and mujoco (and gymnasium-robotics for mazes).
-        notes: in what the environment differs from the data's.
+        notes: how the environment differs from the task of that name.
         seed: of the episodes' starts.
         episodes: how many.
-        checkpoint: which weights, "last": those after the last step, none were picked by return.
+        checkpoint: which weights; always "last", those after the last step.
         weights: SHA-256 over the files of the weights.
         returns: of each episode.
         lengths: steps of each episode.
-        success: whether the goal was reached, for mazes.
-        score: D4RL's normalised score of the mean return, where it has a meaning.
+        success: whether each episode reached the goal, for mazes.
+        score: D4RL's normalised score of the mean return, where D4RL defines one.
     """
 
     data: str
@@ -87,34 +80,107 @@ class Result:
     success: list[bool] | None
     score: float | None
 
+    @property
     def settings(self) -> dict[str, object]:
         """All that decides the returns."""
-        return {key: value for key, value in asdict(self).items() if key not in ("returns", "lengths", "success", "score")}
+        return {key: value for key, value in asdict(self).items() if key not in _MEASURED}
 
     @classmethod
     def read(cls, path: Path) -> Result:
-        """What `evaluate_run` wrote.
+        """Read a file that `evaluate_run` wrote.
 
         Raises:
-            ValueError: a file that does not read.
+            ValueError: it cannot be read, or a value is of another kind; the message names the file.
         """
         try:
             found = cls(**json.loads(path.read_text(encoding="utf-8")))
+            for name, kind in (("run_seed", int), ("seed", int), ("versions", dict), ("notes", list), ("returns", list)):
+                if not isinstance(getattr(found, name), kind):
+                    raise TypeError(f"{name}: expected a {kind.__name__}, got {getattr(found, name)!r}")
+            for name in ("data", "policy", "environment", "engine", "gymnasium_id", "checkpoint", "weights"):
+                if not isinstance(getattr(found, name), str):
+                    raise TypeError(f"{name}: expected text, got {getattr(found, name)!r}")
             if len(found.returns) != found.episodes or not all(map(math.isfinite, found.returns)):
                 raise ValueError(f"expected {found.episodes} finite returns, got {len(found.returns)}")
-        except (UnicodeDecodeError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: expected what `cepkit eval` writes, but it does not read ({error})") from error
+        except (UnicodeDecodeError, TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: expected a file that `cepkit eval` wrote, but it cannot be read ({error})") from error
         return found
 
 
+@dataclass(frozen=True)
+class Pooled:
+    """One policy over several training seeds.
+
+    Attributes:
+        returns: of every run and episode, (R, E) float64.
+        interval: 95 % interval of the mean return, see `cepkit.rl.study.evaluate.mean_interval`.
+        score: D4RL's normalised score of the mean and of both ends of the interval, where D4RL defines one.
+        success: share of episodes that reached the goal, for mazes.
+        runs: training seeds.
+        seeds: of the episodes' starts.
+    """
+
+    returns: Tensor
+    interval: tuple[float, float]
+    score: tuple[float, float, float] | None
+    success: float | None
+    runs: tuple[int, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(self.returns.mean())
+
+
+def pool(results: Sequence[Result]) -> Pooled:
+    """Pool the results of one policy: the episodes of a run are concatenated, whatever the seed of their starts.
+
+    Raises:
+        ValueError: no results, runs with different numbers of episodes, or several policies or environments.
+    """
+    if len({(r.policy, r.environment, r.engine) for r in results}) != 1:
+        raise ValueError("results: expected those of one policy on one engine, got none or several")
+    runs = tuple(sorted({r.run_seed for r in results}))
+    rows = [[value for r in results if r.run_seed == run for value in r.returns] for run in runs]
+    if len({len(row) for row in rows}) > 1:
+        raise ValueError(f"results: expected as many episodes of every run, got {[len(row) for row in rows]}")
+    returns = torch.tensor(rows, dtype=torch.float64)
+    interval, score, success = mean_interval(returns), None, None
+    if all(r.score is not None for r in results):
+        score = tuple(float(normalized_score(results[0].environment, end)) for end in (float(returns.mean()), *interval))
+    if all(r.success is not None for r in results):
+        success = float(np.concatenate([r.success for r in results]).mean())
+    return Pooled(returns, interval, score, success, runs, tuple(sorted({r.seed for r in results})))
+
+
+def scale_name(scale: float) -> str:
+    """The name of the guided policy at a scale, such as "scale-1.5"; scale 0 is the behaviour model itself."""
+    return f"scale-{scale:g}"
+
+
+def scale_of(policy: str) -> float | None:
+    """The guidance scale of a policy's name, None for a baseline."""
+    return float(policy.removeprefix("scale-")) if policy.startswith("scale-") else None
+
+
 def read_results(folder: Path) -> list[Result]:
-    """Every evaluation kept in a run folder."""
+    """Every evaluation kept in a run folder, of whatever weights."""
     return [Result.read(path) for path in sorted(folder.glob("eval-*.json"))]
 
 
+def weights_of(folder: Path) -> str:
+    """SHA-256 over the files of a run's weights."""
+    files = (folder / f"{name}.safetensors" for name in ("behaviour", "critic", "cloning"))
+    return hashlib.sha256("".join(sha256_of(path) for path in files if path.exists()).encode()).hexdigest()
+
+
 def policies_of(qgpo: QGPO, scales: Sequence[float], *, baselines: bool, seed: int) -> dict[str, Policy]:
-    """The policies to evaluate by name: each scale, cloning where it was trained; with `baselines` the behaviour model (scale 0)
-    and the best of its K draws too. All draw the same noise, decided by `seed`."""
+    """The policies to evaluate, by name: one for each scale, and cloning where it was trained.
+
+    With `baselines` also the behaviour model (scale 0) and the best of its K draws by Q. All draw the same noise, decided by
+    `seed`.
+    """
     wanted = [check_number(scale, name="scales", low=0.0) for scale in scales]
     if baselines and 0.0 not in wanted:
         wanted.insert(0, 0.0)
@@ -126,12 +192,6 @@ def policies_of(qgpo: QGPO, scales: Sequence[float], *, baselines: bool, seed: i
     return found
 
 
-def weights_of(folder: Path) -> str:
-    """SHA-256 over the files of a run's weights."""
-    files = (folder / f"{name}.safetensors" for name in _WEIGHTS)
-    return hashlib.sha256("".join(sha256_of(path) for path in files if path.exists()).encode()).hexdigest()
-
-
 def evaluate_run(
     folder: Path,
     environment: Environment,
@@ -141,27 +201,25 @@ def evaluate_run(
     seed: int = 0,
     baselines: bool = False,
     device: torch.device | str = "cpu",
-    told: Callable[[Result, bool], None] | None = None,
+    on_result: Callable[[Result, bool], None] = lambda result, kept: None,
 ) -> list[Result]:
-    """Evaluate the policies of a finished run and keep each in its folder as soon as it is known.
+    """Evaluate the policies of a finished run and keep each result in its folder as soon as it is known.
 
     Args:
-        environment: see `cepkit.rl.envs.engines.find_environment`.
+        environment: see `cepkit.rl.find_environment`.
         scales, baselines: which policies, see `policies_of`.
-        told: called with each result and whether it was there before.
+        on_result: called with each result and whether it was kept from before.
 
     Raises:
-        ValueError: a run that is not finished, observations or actions of another size, numbers out of range, or as `evaluate`.
+        ValueError: a run that is not finished or is of another task, numbers out of range, or as `evaluate`.
         OSError: the folder cannot be written.
     """
-    written, qgpo, weights = read_config(folder), load_run(folder, device=device), weights_of(folder)
-    _check_sizes(environment, written["state_dim"], written["action_dim"], written["data"]["name"])
-    found = []
-    run_seed = qgpo.config.seed
-    draws = int(np.random.SeedSequence([seed, run_seed]).generate_state(1)[0])
-    for name, policy in policies_of(qgpo, scales, baselines=baselines, seed=draws).items():
+    data, qgpo, weights = read_config(folder)["data"]["name"], load_run(folder, device=device), weights_of(folder)
+    run_seed, found = qgpo.config.seed, []
+    noise = int(np.random.SeedSequence([seed, run_seed]).generate_state(1)[0])
+    for name, policy in policies_of(qgpo, scales, baselines=baselines, seed=noise).items():
         settings = {
-            "data": written["data"]["name"],
+            "data": data,
             "run_seed": run_seed,
             "policy": name,
             "environment": environment.name,
@@ -175,28 +233,35 @@ def evaluate_run(
             "weights": weights,
         }
         path = folder / _file_name(settings)
-        before = Result.read(path) if path.exists() else None
-        known = before is not None and before.settings() == settings
-        result = before if known else _evaluated(policy, environment, settings, device)
-        if not known:
+        result = Result.read(path) if path.exists() else None
+        kept = result is not None and result.settings == settings
+        if not kept:
+            result = _evaluated(policy, environment, settings, device)
             write_atomically(path, (json.dumps(asdict(result), indent=1) + "\n").encode())
         found.append(result)
-        if told is not None:
-            told(result, known)
+        on_result(result, kept)
     return found
 
 
+def versions(environment: Environment) -> dict[str, str]:
+    """Versions of the packages that an evaluation depends on."""
+    packages = ["torch", "gymnasium", "mujoco"] + ["gymnasium-robotics"] * (environment.engine == "gymnasium-robotics")
+    return {"cepkit": __version__, "python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def differences(environment: Environment) -> list[str]:
+    """How an environment differs from the task that its name stands for, in sentences."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        environment.warn()
+    return [str(each.message) for each in caught]
+
+
 def _evaluated(policy: Policy, environment: Environment, settings: Mapping[str, object], device) -> Result:
+    how = {key: settings[key] for key in ("engine", "episodes", "seed")}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # `differences` has said it
-        got = evaluate(
-            policy,
-            environment.name,
-            engine=environment.engine,
-            episodes=settings["episodes"],
-            seed=settings["seed"],
-            device=device,
-        )
+        warnings.simplefilter("ignore", UserWarning)  # they are in the notes
+        got = evaluate(policy, environment.name, **how, device=device)
     success = None if got.success is None else got.success.tolist()
     return Result(**settings, returns=got.returns.tolist(), lengths=got.lengths.tolist(), success=success, score=got.score)
 
@@ -205,36 +270,3 @@ def _file_name(settings: Mapping[str, object]) -> str:
     other = "" if settings["environment"] == settings["data"] else f"-{settings['environment']}"
     name = f"eval-{settings['engine']}{other}-seed{settings['seed']}-episodes{settings['episodes']}-{settings['policy']}"
     return re.sub(r"[^A-Za-z0-9._-]", "-", name) + ".json"
-
-
-def versions(environment: Environment) -> dict[str, str]:
-    """Versions of what an evaluation depends on."""
-    found = {"cepkit": __version__, "torch": torch.__version__, "python": platform.python_version()}
-    for module in ("gymnasium", "mujoco"):
-        found[module] = import_extra(module).__version__
-    if environment.engine == "gymnasium-robotics":
-        from importlib.metadata import version
-
-        found["gymnasium-robotics"] = version("gymnasium-robotics")
-    return found
-
-
-def differences(environment: Environment) -> list[str]:
-    """In what an environment is not the task that its name stands for."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        environment.warn()
-    return [str(each.message) for each in caught]
-
-
-def _check_sizes(environment: Environment, state_dim: int, action_dim: int, data: str) -> None:
-    env = environment.build()
-    try:
-        got = (env.observation_space.shape[0], env.action_space.shape[0])
-    finally:
-        env.close()
-    if got != (state_dim, action_dim):
-        raise ValueError(
-            f"{environment.name}: expected an environment with {state_dim} observations and {action_dim} actions, as {data} has, "
-            f"got {got[0]} and {got[1]}"
-        )

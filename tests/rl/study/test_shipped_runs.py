@@ -12,8 +12,8 @@ from cepkit.learning.checkpoints import load_tensors
 from cepkit.rl import PRESETS, load_run, start_run
 from cepkit.rl.agent.run_folder import keep_weights
 from cepkit.rl.agent.seed_folders import run_folders
-from cepkit.rl.study.results import BEST_OF_K, CLONING, scale_name, weights_of
-from cepkit.rl.study.returns_report import choose_scale, read_groups
+from cepkit.rl.study.leaderboard import find_experiments
+from cepkit.rl.study.results import BEST_OF_K, CLONING, read_results, weights_of
 
 SHIPPED = Path(__file__).parents[3] / "data" / "maze-runs"
 
@@ -38,11 +38,11 @@ def test_the_runs_that_ship_are_small_and_of_the_preset():
 
 
 def test_every_policy_was_evaluated_with_these_weights_and_the_scale_chosen_on_other_episodes():
-    (group,) = read_groups([SHIPPED])
-    assert group.seeds == (1000, 2000) and len(group.runs) == 3 and group.first.episodes == 50
+    (experiment,) = find_experiments(SHIPPED)
+    assert experiment.seeds == (1000, 2000) and experiment.runs == (0, 1, 2) and experiment.first.episodes == 50
+    assert experiment.outdated == 0 and len(experiment.results) == 54
     for run in run_folders(SHIPPED):
-        digest = weights_of(run)
-        assert all(result.weights == digest for result in group.results if result.run_seed == int(run.name[-1]))
-    assert group.scales == PRESETS["maze"].scales
-    assert all(group.complete(policy, group.seeds) for policy in (CLONING, BEST_OF_K, scale_name(0.0)))
-    assert choose_scale(group)[2] == "chosen on evaluation seed 1000, reported on 2000"
+        assert {result.weights for result in read_results(run)} == {weights_of(run)}
+    assert experiment.scales == PRESETS["maze"].scales
+    assert {CLONING, BEST_OF_K, "scale-0"} <= set(experiment.policies)
+    assert experiment.choose_scale().how == "chosen on evaluation seed 1000, reported on 2000"

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cepkit.rl import PRESETS, QGPOConfig, load_dataset, load_run
-from cepkit.rl.study.evaluate import bootstrap_interval
+from cepkit.rl import PRESETS, QGPOConfig, load_dataset, load_run, mean_interval
 
 DATA = Path(__file__).parents[3] / "data"
 STUDY = json.loads((DATA / "halfcheetah-study.json").read_text(encoding="utf-8"))
@@ -35,9 +34,8 @@ def test_means_and_intervals_follow_from_the_returns(report):
         assert returns.shape == (len(FINAL["training_seeds"]), FINAL[report]["episodes"])
         assert found["mean"] == pytest.approx(float(returns.mean()), abs=0.06)
         assert found["seed_means"] == pytest.approx(returns.mean(1).tolist(), abs=0.06)
-        assert found["interval_episodes"] == pytest.approx(bootstrap_interval(returns.flatten()), abs=0.06)
-        half = 4.302653 * float(returns.mean(1).std()) / math.sqrt(3)  # Student's t, 97.5 %, two degrees of freedom
-        assert found["interval_seeds"] == pytest.approx([found["mean"] - half, found["mean"] + half], abs=0.2)
+        assert found["interval_episodes"] == pytest.approx(mean_interval(returns.flatten()), abs=0.06)
+        assert found["interval_seeds"] == pytest.approx(mean_interval(returns), abs=0.06)
 
 
 def test_the_scale_is_the_best_of_those_tried_on_other_episodes():

@@ -14,7 +14,7 @@ from cepkit.rl.agent.critic import critic_networks
 from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo import QGPO
 from cepkit.rl.agent.support_truth import exact_answer
-from cepkit.rl.study.action_view import action_grid, look, look_at_energy
+from cepkit.rl.study.action_slices import SIDE, action_grid, action_slice, energy_slice
 
 
 def untrained(action_dim=2):
@@ -40,11 +40,11 @@ def test_the_grid_runs_from_bottom_to_top():
 
 
 def test_q_and_density_lie_where_the_actions_lie(qgpo, state, generator):
-    view = look(qgpo, state, draws=40, side=21, generator=generator)
+    view = action_slice(qgpo, state, draws=40, generator=generator)
     assert view.draws.shape == (40, 2) and torch.equal(view.support, view.draws[:6])
     torch.testing.assert_close(view.support_q, qgpo.q(state, view.support))
-    torch.testing.assert_close(view.q[3, 17], qgpo.q(state, action_grid(21)[3, 17]))
-    near = [sum(math.exp(-float((a - x).square().sum()) / (2 * 0.1**2)) for a in view.draws) for x in action_grid(21)[4, :3]]
+    torch.testing.assert_close(view.q[3, 17], qgpo.q(state, action_grid(SIDE)[3, 17]))
+    near = [sum(math.exp(-float((a - x).square().sum()) / (2 * 0.1**2)) for a in view.draws) for x in action_grid(SIDE)[4, :3]]
     found = view.density[4, :3].square()
     assert float(view.density.max()) == 1 and (found / found.sum()).tolist() == pytest.approx(
         [one / sum(near) for one in near], rel=1e-3
@@ -60,7 +60,7 @@ def test_the_truth_beside_itself_has_no_error(qgpo, state, generator, t, factor,
     def energy_net(a_t, t, states):
         return factor * truth.energy_t(a_t, t, qgpo.config.beta, qgpo.config.schedule) + 7.0  # any constant
 
-    view = look_at_energy(replace(qgpo, energy_net=energy_net), state, support, t, side=15, arrows=5, generator=generator)
+    view = energy_slice(replace(qgpo, energy_net=energy_net), state, support, t, generator=generator)
     assert view.error == pytest.approx(error, abs=1e-3)
     torch.testing.assert_close(view.learned_field, factor * view.exact_field, atol=1e-3, rtol=1e-3)
     seen = torch.isfinite(view.exact)
@@ -71,8 +71,8 @@ def test_the_truth_beside_itself_has_no_error(qgpo, state, generator, t, factor,
 
 def test_what_cannot_be_drawn_is_named(qgpo, state):
     with pytest.raises(ValueError, match="^qgpo: expected two-dimensional actions to draw, got 3"):
-        look(untrained(3), state)
+        action_slice(untrained(3), state)
     with pytest.raises(ValueError, match="^draws: expected"):
-        look(qgpo, state, draws=5)
+        action_slice(qgpo, state, draws=5)
     with pytest.raises(ValueError, match="^t: expected"):
-        look_at_energy(qgpo, state, torch.zeros(6, 2), 0.0)
+        energy_slice(qgpo, state, torch.zeros(6, 2), 0.0)
