@@ -1,6 +1,6 @@
 """Train the actors behind `data/halfcheetah-small-replay.hdf5`: soft actor-critic, small, on D4RL's HalfCheetah physics.
 
-It is not part of cepkit, and JAX wants an environment of its own (a CPU build of torch first keeps pip from fetching a CUDA one):
+JAX wants an environment of its own (a CPU build of torch first keeps pip from fetching a CUDA one):
 
     python -m venv build/sbx
     build/sbx/bin/pip install torch==2.13.0
@@ -13,7 +13,7 @@ The file that ships was made with Python 3.11, sbx-rl 0.28.0, jax 0.10.2, flax 0
 
 A copy of the policy is kept every 2,000 environment steps. Each copy that beats all earlier ones over ten episodes is a
 candidate, and those nearest to evenly spread returns are stored. Learning is chaotic and rounding differs between machines:
-elsewhere the same command gives other actors of about this skill, from which the set must then be made anew.
+elsewhere the same command gives other actors of about this skill, from which the dataset must then be made anew.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+from halfcheetah_actors import ENGINE, LAYERS, NAME, Actor, roll_out, save_actors
 from sbx import SAC
 from scipy.optimize import linear_sum_assignment
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from cepkit.rl.envs.cheetah_data import ENGINE, LAYERS, NAME, Actor, roll_out, save_actors
-from cepkit.rl.envs.engines import make_env
+from cepkit.rl import make_env
 
 EPISODES = 10
 KEEP_EVERY = 2_000

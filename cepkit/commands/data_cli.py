@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cepkit.rl.data import datasets
 from cepkit.rl.data.catalogue import CATALOGUE, MAKERS
-from cepkit.rl.data.checksums import check_recorded, read_record, sha256_of, write_record
+from cepkit.rl.data.downloads import check_recorded, read_record, sha256_of, write_record
 from cepkit.rl.data.hdf5 import read_hdf5
 from cepkit.rl.data.rewards import REWARD_CONVENTIONS
 from cepkit.rl.data.scores import FAMILIES, REFERENCE_SCORES, family_of, normalized_score
@@ -84,7 +84,8 @@ def _print_absent(name: str) -> None:
     if entry.transitions:
         lines["transitions"] = f"{entry.transitions:,} rows in the file, as told"
     if entry.shipped:
-        lines["here"] = f"no; make it with: cepkit data make {name}"
+        make = f"make it with: cepkit data make {name}"
+        lines["here"] = f"no; {make if name in MAKERS else 'it ships with the repository of the project'}"
     else:
         lines |= {"here": f"no; get it with: cepkit data fetch {name}", "source": "\n".join(datasets.mirrors(name))}
     _print_lines(lines)

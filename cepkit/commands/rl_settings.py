@@ -26,7 +26,7 @@ from cepkit import __version__
 from cepkit.learning.checkpoints import read_json, write_atomically
 from cepkit.rl.agent.qgpo_config import PRESETS, QGPOConfig
 from cepkit.rl.data import datasets
-from cepkit.rl.data.checksums import sha256_of
+from cepkit.rl.data.downloads import sha256_of
 from cepkit.rl.data.minari_bridge import PREFIX as MINARI
 from cepkit.rl.data.scores import FAMILIES, family_of
 from cepkit.validation import check_keys, check_name

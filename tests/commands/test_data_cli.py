@@ -13,7 +13,7 @@ from dataset_files import Host, small_raw, write
 from cepkit.commands.cli import main
 from cepkit.rl.data import datasets
 from cepkit.rl.data.catalogue import CATALOGUE
-from cepkit.rl.data.checksums import read_record, sha256_of
+from cepkit.rl.data.downloads import read_record, sha256_of
 from cepkit.rl.data.hdf5 import write_hdf5
 
 NAME = "hopper-medium-v2"
@@ -143,11 +143,11 @@ def test_fetch_without_a_network_says_where_the_file_goes(capsys, folder):
     ("arguments", "complaint"),
     [
         (["fetch", "hopper-v2"], "dataset: expected a known name, got 'hopper-v2'; nearest: hopper-"),
-        (["fetch", "pointmaze-umaze"], "this set ships with the project and is not downloaded"),
+        (["fetch", "pointmaze-umaze"], "this dataset ships with the project and is not downloaded"),
         (["info", "hoper-medium-v2"], "nearest: hopper-medium-v2"),
         (["verify", NAME], f"expected its file on this machine, found none (cepkit data info {NAME} says how"),
         (["verify", "nowhere.hdf5"], "nowhere.hdf5: expected an HDF5 file in D4RL's schema, found none"),
-        (["make", NAME], "name: expected one of pointmaze-umaze, halfcheetah-small-replay, got"),
+        (["make", NAME], "name: expected one of pointmaze-umaze, got"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(capsys, folder, arguments, complaint):

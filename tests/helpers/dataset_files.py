@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -36,49 +35,28 @@ def write(path, raw):
 
 
 class Host:
-    """A web server in a thread. `files` maps paths to bytes; what `faults` says is done once per entry, in order.
+    """A web server in a thread. `files` maps paths to bytes; `asked` lists the paths of every request.
 
-    Faults: ("cut", n) ends the connection after n bytes of the body; ("length", n) claims n bytes more than it sends;
-    ("short", n) claims and sends n bytes less; ("status", code).
+    `faults` are done once each, in order: ("cut", n) ends the connection after n bytes of the body; ("short", n) claims and sends
+    n bytes less; ("status", code).
     """
 
-    def __init__(self, files, *, ranges=True, validator="Last-Modified", faults=()):
-        self.files, self.ranges, self.validator, self.faults = files, ranges, validator, list(faults)
-        self.asked = []  # (path, Range header) of every request
+    def __init__(self, files, *, faults=()):
+        self.files, self.faults, self.asked = files, list(faults), []
 
     def answer(self, handler):
-        self.asked.append((handler.path, handler.headers.get("Range")))
+        self.asked.append(handler.path)
         fault, number = self.faults.pop(0) if self.faults else (None, 0)
         body = self.files.get(handler.path)
         if body is None or fault == "status":
             handler.send_error(number or 404)
             return
-        start, stamp = 0, self.stamp(body)
-        told = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range") or "")
-        if told and self.ranges and handler.headers.get("If-Range") in (None, stamp):
-            start = int(told[1])
-            if start >= len(body):
-                handler.send_response(416)
-                handler.send_header("Content-Range", f"bytes */{len(body)}")
-                handler.send_header("Content-Length", "0")
-                handler.end_headers()
-                return
-            handler.send_response(206)
-            handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        else:
-            handler.send_response(200)
-        rest = body[start:]
-        if fault == "short":
-            rest = rest[:-number]
-        handler.send_header("Content-Length", str(len(rest) + (number if fault == "length" else 0)))
-        if self.validator:
-            handler.send_header(self.validator, stamp)
+        body = body[:-number] if fault == "short" else body
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
-        handler.wfile.write(rest[:number] if fault == "cut" else rest)
+        handler.wfile.write(body[:number] if fault == "cut" else body)
         handler.close_connection = True
-
-    def stamp(self, body):
-        return f'"{hash(body)}"' if self.validator == "ETag" else f"Wed, 25 Nov 2020 09:{hash(body) % 60:02d}:00 GMT"
 
     @contextlib.contextmanager
     def serving(self):

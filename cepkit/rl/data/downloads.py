@@ -1,52 +1,40 @@
-"""Fetching a file from one of several hosts, so that a bad line, a bad server or a full disk costs nothing that was had.
+"""Data files from the web, and their checksums.
 
-A download grows in a part file that belongs to its address and is taken up again where it broke (HTTP Range with If-Range, so
-that a file which changed on the server starts over). Only a whole file that passes the caller's check takes its place, by
-renaming. When no host gives it, the error says where to put the file by hand.
+pooch downloads from the first of several hosts that gives the file. It appears under its name only once it is whole and has
+passed the caller's check; when no host gives it, the error says where to put it by hand.
+
+Nobody publishes checksums of D4RL's files, so their SHA-256 is recorded at first use (`hopper-medium-v2.hdf5.json` beside
+`hopper-medium-v2.hdf5`) and compared at every later one: today's results and next year's come from the same bytes.
 """
 
 from __future__ import annotations
 
-import contextlib
+import datetime
 import errno
 import hashlib
-import http.client
 import json
 import os
-import re
-import shutil
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import BinaryIO
+from urllib.parse import urlsplit
 
-Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all if the server says
-_CHUNK = 1 << 20
-_FRUITLESS = 2  # tries in a row that bring no byte before the next host is asked
+from cepkit.learning.checkpoints import read_json, write_atomically
+from cepkit.validation import import_extra
 
-
-class _Broken(Exception):
-    """This host failed; another may not."""
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
-def download(
-    urls: Sequence[str],
-    path: Path,
-    *,
-    check: Callable[[Path], object] = lambda _: None,
-    progress: Progress | None = None,
-    timeout: float = 30.0,
-) -> str:
-    """Get `path` from the first of `urls` that gives a file which `check` accepts.
+def download(urls: Sequence[str], path: Path, *, check: Callable[[Path], object], timeout: float = 30.0) -> str:
+    """Get `path` from the first of `urls` that gives a file which `check` accepts; a terminal shows the progress.
 
     Args:
-        urls: http or https addresses of the same file, in the order to be tried.
+        urls: addresses of the same file in the order to be tried; https, or http on this machine.
         path: where to put it; its folder is made.
         check: raises ValueError for a file that is not what it should be.
-        progress: called with the bytes so far and the bytes in all (None if unknown).
         timeout: seconds without an answer after which a host counts as down.
 
     Returns:
@@ -54,212 +42,112 @@ def download(
 
     Raises:
         ValueError: an address of another kind.
-        OSError: the folder cannot be written, the disk is full, or no host gave the file; what had come is kept for next time.
+        OSError: the folder cannot be written, the disk is full, or no host gave the file.
     """
     for url in urls:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"urls: expected addresses that begin with http:// or https://, got {url!r}")
-    make_folder(path)
-    failures = []
-    for url in urls:
-        part = _part(path, url)
-        try:
-            _whole(url, part, progress, timeout)
-            _accept(check, part)
-        except _Broken as failure:
-            failures.append(f"{url}: {failure}")
-            continue
-        with _disk(path):
-            os.replace(part, path)
-            for other in urls:
-                _forget(_part(path, other))
-        return url
-    told = "\n".join(f"  {failure}" for failure in failures)
-    raise ConnectionError(f"{path.name} could not be downloaded:\n{told}\nGet it by other means and save it as {path}")
+        scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
+        if not host or not (scheme == "https" or (scheme == "http" and host in _THIS_MACHINE)):
+            raise ValueError(f"urls: expected addresses that begin with https:// (or http:// on this machine), got {url!r}")
+    pooch, requests, failures = import_extra("pooch"), import_extra("requests"), []
+    get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=timeout)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+            part = Path(folder) / path.name
+            for url in urls:
+                try:
+                    get(url, str(part), None)
+                    check(part)
+                except requests.RequestException as error:
+                    failures.append(f"  {url}: {error}")
+                except ValueError as error:
+                    failures.append(f"  {url}: sent something else ({str(error).removeprefix(f'{part}: ')})")
+                else:
+                    os.replace(part, path)
+                    return url
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        reason = "the disk is full; free some space and fetch again" if full else error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, f"could not write {path}: {reason}") from error
+    listed = "\n".join(failures)
+    raise ConnectionError(f"{path.name} could not be downloaded:\n{listed}\nGet it by other means and save it as {path}")
 
 
-def make_folder(path: Path) -> None:
-    """Make the folder of a file.
+@dataclass(frozen=True)
+class Record:
+    """The checksum of a data file, as it is kept beside it.
+
+    Attributes:
+        sha256: of the whole file, in hex.
+        bytes: its size.
+        source: the address it was downloaded from, or another origin in words.
+        recorded: date and time in UTC, in ISO format.
+    """
+
+    sha256: str
+    bytes: int
+    source: str
+    recorded: str
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def record_path(path: Path) -> Path:
+    """Path of the record of a data file."""
+    return path.with_name(path.name + ".json")
+
+
+def read_record(path: Path) -> Record | None:
+    """Read the record of the data file `path`; None if there is none yet.
 
     Raises:
-        OSError: it cannot be; the message names the file.
+        ValueError: a record that does not read.
     """
-    with _disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-
-
-def _part(path: Path, url: str) -> Path:
-    return path.with_name(f".{path.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part")
-
-
-def _notes(part: Path) -> Path:
-    return part.with_name(part.name + ".json")
-
-
-def _forget(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _notes(part).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Hold a folder, so that runs started together do not write one part file together; says so on stderr when it waits.
-
-    Only a courtesy: where the system cannot lock a folder (Windows, some network disks), nothing is held.
-    """
-    try:
-        import fcntl
-
-        handle = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        yield
-        return
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"Waiting for another download into {folder}", file=sys.stderr, flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError:
-            pass
-        yield
-    finally:
-        os.close(handle)
-
-
-def progress_line(every: float = 0.2) -> Progress | None:
-    """Percent and time left on one line of a terminal; None where stderr is no terminal and nobody would see it."""
-    if not sys.stderr.isatty():
+    beside, kinds = record_path(path), {entry.name: entry.type for entry in fields(Record)}
+    if not beside.is_file():
         return None
-    start, shown, first = time.monotonic(), 0.0, None
-
-    def show(have: int, total: int | None) -> None:
-        nonlocal shown, first
-        now = time.monotonic()
-        first = have if first is None else first
-        if now - shown < every and have != total:
-            return
-        shown = now
-        text = f"{have / 1e6:.1f} MB"
-        if total:
-            left = (total - have) * (now - start) / max(have - first, 1)
-            text = f"{100 * have / total:.0f} % of {total / 1e6:.1f} MB, {left:.0f} s left"
-        print(f"\r{text:<50}", end="\n" if have == total else "", file=sys.stderr, flush=True)
-
-    return show
+    values = read_json(beside)
+    if not isinstance(values, dict) or {key: type(value).__name__ for key, value in values.items()} != kinds:
+        raise ValueError(f"{beside}: expected the record of a checksum ({', '.join(kinds)}), got {values!r:.200}")
+    return Record(**values)
 
 
-@contextlib.contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Errors of this machine's disk, in words that name the file; no other host would help."""
+def write_record(path: Path, source: str) -> Record:
+    """Record the checksum of the data file `path` as it is now; a folder that cannot be written costs only a warning."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    record = Record(sha256_of(path), path.stat().st_size, source, now)
     try:
-        yield
+        write_atomically(record_path(path), (json.dumps(asdict(record), indent=2) + "\n").encode())
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            kept = "the disk is full; free some space and fetch again, what has come so far is kept"
-        else:
-            kept = error.strerror or str(error)
-        raise OSError(error.errno or errno.EIO, f"could not write {path}: {kept}") from error
+        warnings.warn(f"{path.name}: its checksum could not be recorded, so later changes go unseen: {error}", stacklevel=2)
+    return record
 
 
-def _accept(check: Callable[[Path], object], part: Path) -> None:
-    try:
-        check(part)
-    except ValueError as error:
-        _forget(part)
-        raise _Broken(f"sent something else ({str(error).removeprefix(f'{part}: ')})") from error
+def check_recorded(path: Path) -> Record:
+    """Compare a data file with its record; where there is none, the file was put there by hand and is recorded now.
+
+    Raises:
+        ValueError: the file has changed since, or the record does not read.
+    """
+    record = read_record(path)
+    if record is None:
+        return write_record(path, "put there by hand")
+    check_same(path, record.sha256, f"recorded on {record.recorded[:10]}")
+    return record
 
 
-def _whole(url: str, part: Path, progress: Progress | None, timeout: float) -> None:
-    """Fill the part file until it is whole, going on where the connection broke."""
-    fruitless = 0
-    while True:
-        before = part.stat().st_size if part.exists() else 0
-        try:
-            _some(url, part, progress, timeout)
-            return
-        except _Broken:
-            after = part.stat().st_size if part.exists() else 0
-            fruitless = 0 if after > before else fruitless + 1
-            if fruitless >= _FRUITLESS:
-                raise
+def check_same(path: Path, sha256: str, origin: str) -> None:
+    """Refuse a file whose SHA-256 is not the expected one; `origin` tells where that one is written.
 
-
-def _some(url: str, part: Path, progress: Progress | None, timeout: float) -> None:
-    """One request; returns when the part file is whole."""
-    have, validator = _resumable(part)
-    request = urllib.request.Request(url, headers={"User-Agent": "cepkit", "Accept-Encoding": "identity"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
-        request.add_header("If-Range", validator)
-    try:
-        answer = urllib.request.urlopen(request, timeout=timeout)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416:  # there is nothing beyond what we have: all of it, or another file
-            if error.headers.get("Content-Range") == f"bytes */{have}":
-                return
-            with _disk(part):
-                _forget(part)
-        raise _Broken(f"HTTP {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _Broken(str(getattr(error, "reason", error)) or type(error).__name__) from error
-    with answer:
-        if answer.status != 206:
-            have = 0
-        elif not (answer.headers.get("Content-Range") or "").startswith(f"bytes {have}-"):
-            with _disk(part):
-                _forget(part)
-            raise _Broken("answered with another part of the file than was asked for")
-        total = _total(answer, have)
-        with _disk(part):
-            if total is not None and shutil.disk_usage(part.parent).free < total - have:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            file = part.open("ab" if have else "wb")
-            _note(part, answer)  # after the old bytes are gone, so that they can never pass for the new version
-        with file:
-            have = _copy(answer, file, have, total, progress)
-    if total is not None and have < total:
-        raise _Broken(f"the connection ended after {have} of {total} bytes")
-
-
-def _copy(answer: http.client.HTTPResponse, file: BinaryIO, have: int, total: int | None, progress: Progress | None) -> int:
-    while True:
-        try:
-            chunk = answer.read(_CHUNK)
-        except (OSError, http.client.HTTPException) as error:
-            raise _Broken(f"the connection broke after {have} bytes ({error or type(error).__name__})") from error
-        with _disk(Path(file.name)):
-            file.write(chunk)
-            if not chunk:
-                file.flush()
-                os.fsync(file.fileno())
-                return have
-        have += len(chunk)
-        if progress is not None:
-            progress(have, total)
-
-
-def _total(answer: http.client.HTTPResponse, have: int) -> int | None:
-    """Bytes of the whole file, if the server says."""
-    told = re.fullmatch(r"bytes \d+-\d+/(\d+)", answer.headers.get("Content-Range") or "")
-    if told:
-        return int(told[1])
-    length = answer.headers.get("Content-Length") or ""
-    return have + int(length) if length.isdigit() else None
-
-
-def _note(part: Path, answer: http.client.HTTPResponse) -> None:
-    """Remember by what the server can tell whether its file is still the same; a weak ETag may not be asked for."""
-    etag = answer.headers.get("ETag") or ""
-    validator = answer.headers.get("Last-Modified") if etag.startswith("W/") or not etag else etag
-    _notes(part).write_text(json.dumps({"validator": validator}), encoding="utf-8")
-
-
-def _resumable(part: Path) -> tuple[int, str]:
-    """Bytes to go on from and the server's validator for them; 0 where nothing can be trusted."""
-    try:
-        validator = json.loads(_notes(part).read_text(encoding="utf-8"))["validator"]
-        return (part.stat().st_size, validator) if isinstance(validator, str) else (0, "")
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0, ""
+    Raises:
+        ValueError: naming the file and both checksums.
+    """
+    found = sha256_of(path)
+    if found != sha256:
+        beside = record_path(path)
+        keep = f"; if you changed it on purpose, remove {beside.name}" if beside.is_file() else ""
+        raise ValueError(f"{path}: the file has changed: expected SHA-256 {sha256} ({origin}), got {found}; get it anew{keep}")

@@ -1,4 +1,14 @@
-"""HDF5 files in D4RL's schema: read and checked, or written so that equal arrays give equal bytes."""
+"""Datasets in D4RL's schema, and the HDF5 files that hold them.
+
+One row is one step, episodes follow one another, and two flags mark the last step of each:
+
+    observations (N, S)   what the policy saw           actions (N, A)   what it did, in [-1, 1]
+    rewards (N,)          what it earned                terminals (N,)   the task ended with this step
+    timeouts (N,)         the time limit ended the episode; absent in the oldest files
+
+Columns stored as (N, 1) are read as (N,), as D4RL does. Other keys (`infos/...`, `next_observations`) are never read: in D4RL
+the successor of a row is the next row.
+"""
 
 from __future__ import annotations
 
@@ -9,39 +19,50 @@ from pathlib import Path
 import numpy as np
 
 from cepkit.learning.checkpoints import write_atomically
-from cepkit.rl.data.schema import KEYS, check_raw
 from cepkit.validation import import_extra
 
+REQUIRED = ("observations", "actions", "rewards", "terminals")
+KEYS = (*REQUIRED, "timeouts")
+_VECTORS, _FLAGS = ("observations", "actions"), ("terminals", "timeouts")
+_KINDS = dict.fromkeys(_VECTORS, ("f", "floating-point numbers")) | dict.fromkeys(_FLAGS, ("biuf", "bool"))
+_KINDS["rewards"] = ("iuf", "numbers")  # some files count in whole rewards
+_TOLERANCE = 1e-3  # rounding may put an action this far outside its bounds
 _CHUNK_ROWS = 8192  # whole rows, which read fast and compress well
 
 
-def read_hdf5(path: str | Path, *, content: bool = True) -> dict[str, np.ndarray]:
-    """The arrays of D4RL's schema in a file, checked.
-
-    Args:
-        path: the file.
-        content: check values too, see `cepkit.rl.data.schema.check_raw`.
+def read_hdf5(path: str | Path) -> dict[str, np.ndarray]:
+    """Read and check the arrays of D4RL's schema in a file.
 
     Returns:
         observations (N, S), actions (N, A), rewards (N,), terminals (N,) bool, and timeouts (N,) bool where the file has them.
 
     Raises:
-        ValueError: no such file, one that is cut short or of another kind, or content outside the schema; it names file and key.
+        ValueError: no such file, one that is cut short or of another kind, content outside the schema, or an array that lies in
+            another file; the message names file and key.
     """
-    path = Path(path)
-    h5py = import_extra("h5py")
+    path, h5py = Path(path), import_extra("h5py")
     if not path.is_file():
         raise ValueError(f"{path}: expected an HDF5 file in D4RL's schema, found none")
     try:
         with h5py.File(path, "r") as file:
-            found = {key: file[key] for key in KEYS if key in file}
-            for key, node in found.items():
-                if not isinstance(node, h5py.Dataset):
-                    raise ValueError(f"{path}: {key}: expected an array, got a group")
-            raw = {key: node[()] for key, node in found.items()} or {str(key): None for key in file}
-    except (OSError, RuntimeError, KeyError) as error:  # h5py's words for a file that is cut short, foreign or damaged
+            raw = dict.fromkeys(map(str, file))
+            for key in filter(raw.__contains__, KEYS):
+                if kind := _not_an_array(file, key):
+                    raise ValueError(f"{path}: {key}: expected an array stored in this file, got {kind}")
+                raw[key] = file[key][()]
+    except (OSError, RuntimeError, KeyError, MemoryError) as error:  # a file that is cut short, foreign, damaged or too large
         raise ValueError(f"{path}: expected a whole HDF5 file, but it does not read ({error})") from error
-    return check_raw(raw, str(path), content=content)
+    return check_raw(raw, str(path))
+
+
+def _not_an_array(file: Mapping, key: str) -> str:
+    """What lies under a key instead of an array of this file, found without reading it or any other file; else empty."""
+    h5py = import_extra("h5py")
+    if not isinstance(file.get(key, getlink=True), h5py.HardLink):
+        return "a link"
+    if not isinstance(file[key], h5py.Dataset):
+        return "a group"
+    return "external storage" if file[key].external else "a virtual dataset" if file[key].is_virtual else ""
 
 
 def write_hdf5(path: str | Path, raw: Mapping[str, np.ndarray]) -> None:
@@ -53,12 +74,67 @@ def write_hdf5(path: str | Path, raw: Mapping[str, np.ndarray]) -> None:
         ValueError: content outside the schema.
         OSError: the file cannot be written.
     """
-    h5py = import_extra("h5py")
-    arrays = check_raw(raw, str(path))
-    memory = io.BytesIO()
-    with h5py.File(memory, "w") as file:
+    arrays, memory = check_raw(raw, str(path)), io.BytesIO()
+    with import_extra("h5py").File(memory, "w") as file:
         for key, array in arrays.items():
             stored = array if array.dtype == bool else array.astype(np.float32)
             rows = (min(len(stored), _CHUNK_ROWS), *stored.shape[1:])
             file.create_dataset(key, data=stored, chunks=rows, compression="gzip", compression_opts=9, shuffle=True)
     write_atomically(Path(path), memory.getvalue())
+
+
+def check_raw(raw: Mapping[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
+    """Check the five arrays of D4RL's schema and return them, flags as bool, the rest as they came.
+
+    Args:
+        raw: arrays by key.
+        where: the file or argument that errors name.
+
+    Raises:
+        ValueError: a missing key, a wrong shape or dtype, lengths that disagree, values that are not finite, flags other than 0
+            and 1, actions outside [-1, 1].
+    """
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"{where}: expected a mapping of arrays by key, got {type(raw).__name__}")
+    missing = [key for key in REQUIRED if key not in raw]
+    if missing:
+        found = ", ".join(sorted(map(str, raw))) or "nothing"
+        gymnasium = "; Gymnasium's terminations and truncations are called terminals and timeouts here"
+        hint = gymnasium if "terminations" in raw or "truncations" in raw else ""
+        raise ValueError(f"{where}: expected the keys {', '.join(REQUIRED)}; {', '.join(missing)} missing, found {found}{hint}")
+    arrays = {key: _shaped(np.asarray(raw[key]), key, where) for key in KEYS if key in raw}
+    rows = len(arrays["observations"])
+    for key, array in arrays.items():
+        if len(array) != rows:
+            raise ValueError(f"{where}: {key}: expected {rows} rows as observations has, got {len(array)}")
+    if rows == 0:
+        raise ValueError(f"{where}: observations: expected at least one row, got none")
+    _check_content(arrays, where)
+    return {key: array.astype(bool, copy=False) if key in _FLAGS else array for key, array in arrays.items()}
+
+
+def _shaped(array: np.ndarray, key: str, where: str) -> np.ndarray:
+    kinds, wanted = _KINDS[key]
+    if array.dtype.kind not in kinds:
+        raise ValueError(f"{where}: {key}: expected {wanted}, got dtype {array.dtype}")
+    if key not in _VECTORS and array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != (2 if key in _VECTORS else 1) or 0 in array.shape[1:]:
+        wanted = "(N, dimensions)" if key in _VECTORS else "(N,)"
+        raise ValueError(f"{where}: {key}: expected shape {wanted}, got {array.shape}")
+    return array
+
+
+def _check_content(arrays: Mapping[str, np.ndarray], where: str) -> None:
+    for key, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = ~np.isfinite(array).reshape(len(array), -1).all(1)
+            found = f"NaN or infinite in {bad.sum()} of {len(bad)} rows, first in row {bad.argmax()}"
+            raise ValueError(f"{where}: {key}: expected finite values, got {found}")
+        if key in _FLAGS and array.dtype.kind != "b" and not np.isin(array, (0, 1)).all():
+            raise ValueError(f"{where}: {key}: expected 0 or 1, got values from {array.min():g} to {array.max():g}")
+    actions = arrays["actions"]
+    low, high = float(actions.min()), float(actions.max())
+    if low < -1 - _TOLERANCE or high > 1 + _TOLERANCE:
+        found = f"from {low:g} to {high:g}; rescale them by the bounds of the actuators"
+        raise ValueError(f"{where}: actions: expected values in [-1, 1], got {found}")

@@ -1,10 +1,10 @@
-"""What Q-learning is trained on: the recorded rewards, by the convention of each family of tasks.
+"""The rewards that Q-learning is trained on: the recorded ones, by the convention of each family of tasks.
 
-Locomotion: r -> 1000 r / (highest - lowest return of a whole episode), so that returns of different robots span the same
-1,000 and one beta serves all. AntMaze: r -> r - 1, that is -1 for every step on the way and 0 at the goal, so that Q differs
-between near and far states. Every other family: unchanged. (Kostrikov et al. 2022, arXiv 2110.06169, appendix; the code of
-Lu et al. 2023 does the same, but finds its returns after `qlearning_dataset` has dropped the steps before time-outs, so that
-its episodes of 1,000 steps run over into the next; we sum whole episodes.)
+Locomotion: r -> 1000 r / (highest - lowest return of a whole episode). The returns of every robot then span the same 1,000, and
+one beta serves all. AntMaze: r -> r - 1, that is -1 for every step on the way and 0 at the goal, so that Q differs between near
+and far states. Every other family: unchanged (Kostrikov et al. 2022, arXiv 2110.06169, appendix). The code of Lu et al. 2023
+does the same, but sums returns after `qlearning_dataset` has dropped the steps before time-outs: its episodes of 1,000 steps run
+over into the next. Whole episodes are summed here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from cepkit.rl.data.scores import FAMILIES
 from cepkit.rl.data.transitions import Transitions
 from cepkit.validation import check_name
 
-_SPAN = 1000.0
 REWARD_CONVENTIONS = dict.fromkeys(FAMILIES, "as recorded") | {
     "locomotion": "times 1000 / (highest - lowest episode return)",
     "antmaze": "minus 1",
@@ -30,18 +29,19 @@ def training_rewards(transitions: Transitions, family: str) -> Tensor:
         family: as `cepkit.rl.data.scores.family_of` names it.
 
     Raises:
-        ValueError: an unknown family; locomotion without two episodes of different returns, by which nothing can be scaled.
+        ValueError: an unknown family; AntMaze rewards that are shifted already; locomotion without two different returns.
     """
     check_name(family, FAMILIES, name="family")
+    name, rewards, returns = transitions.name or "transitions", transitions.rewards, transitions.episode_returns
     if family == "antmaze":
-        return transitions.rewards - 1.0
+        if bool((rewards < 0.0).any()):
+            wanted = "expected AntMaze's 0 on the way and 1 at the goal, got values below 0"
+            raise ValueError(f"{name}: rewards: {wanted}; the family maze leaves rewards that are shifted already as they are")
+        return rewards - 1.0
     if family != "locomotion":
-        return transitions.rewards.clone()
-    returns = transitions.episode_returns
+        return rewards.clone()
     span = float(returns.max() - returns.min()) if len(returns) else 0.0
     if not span > 0.0:
-        raise ValueError(
-            f"{transitions.name or 'transitions'}: expected whole episodes of different returns to scale locomotion rewards by, "
-            f"got {len(returns)} episode{'s' if len(returns) != 1 else ''} spanning {span:g}"
-        )
-    return transitions.rewards * (_SPAN / span)
+        found = f"{len(returns)} episode{'s' if len(returns) != 1 else ''} spanning {span:g}"
+        raise ValueError(f"{name}: expected whole episodes of different returns to scale locomotion rewards by, got {found}")
+    return rewards * (1000.0 / span)

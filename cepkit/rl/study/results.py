@@ -28,7 +28,7 @@ from cepkit.learning.checkpoints import write_atomically
 from cepkit.rl.agent.baselines import best_of_k_policy, clone_policy, guided_policy
 from cepkit.rl.agent.qgpo import QGPO
 from cepkit.rl.agent.qgpo_run import load_run, read_config
-from cepkit.rl.data.checksums import sha256_of
+from cepkit.rl.data.downloads import sha256_of
 from cepkit.rl.data.scores import normalized_score
 from cepkit.rl.envs.engines import Environment
 from cepkit.rl.envs.rollouts import Policy

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from dataset_files import small_raw, write
 
-from cepkit.rl.data.hdf5 import read_hdf5, write_hdf5
-from cepkit.rl.data.schema import check_raw
+from cepkit.rl.data.hdf5 import check_raw, read_hdf5, write_hdf5
 
 
 def test_what_is_written_is_read_back_and_equal_content_is_equal_bytes(tmp_path):
@@ -35,7 +34,7 @@ def test_a_file_as_others_write_them_is_read(tmp_path):
     assert "timeouts" not in read_hdf5(write(tmp_path / "old.hdf5", columns))
 
 
-@pytest.mark.parametrize("end", [0, 1, 40, 500, 2000, -500, -1])
+@pytest.mark.parametrize("end", [0, 40, 2000, -1])
 def test_a_file_cut_anywhere_is_refused_by_name(tmp_path, end):
     write_hdf5(tmp_path / "whole.hdf5", small_raw(600))
     (tmp_path / "cut.hdf5").write_bytes((tmp_path / "whole.hdf5").read_bytes()[:end])
@@ -43,9 +42,7 @@ def test_a_file_cut_anywhere_is_refused_by_name(tmp_path, end):
         read_hdf5(tmp_path / "cut.hdf5")
 
 
-@pytest.mark.parametrize(
-    "content", [b"<!DOCTYPE html><html>404</html>", b"\x89PNG\r\n\x1a\n" * 20, b"\x80\x04K\x05.", b"\0" * 5000]
-)
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html><html>404</html>", b"\0" * 5000])
 def test_a_foreign_file_is_refused_by_name(tmp_path, content):
     (tmp_path / "foreign.hdf5").write_bytes(content)
     with pytest.raises(ValueError, match="foreign.hdf5: expected a whole HDF5 file"):
@@ -126,8 +123,56 @@ def test_a_group_in_the_place_of_an_array_is_refused(tmp_path):
     path = write(tmp_path / "group.hdf5", {key: value for key, value in small_raw().items() if key != "actions"})
     with h5py.File(path, "a") as file:
         file["actions/left"] = np.zeros(3)
-    with pytest.raises(ValueError, match="group.hdf5: actions: expected an array, got a group"):
+    with pytest.raises(ValueError, match="group.hdf5: actions: expected an array stored in this file, got a group"):
         read_hdf5(path)
+
+
+def external_link(file, folder):
+    write(folder / "other.hdf5", small_raw())
+    file["rewards"] = h5py.ExternalLink(str(folder / "other.hdf5"), "rewards")
+
+
+def soft_link(file, folder):
+    file["elsewhere"] = np.zeros(60, np.float32)
+    file["rewards"] = h5py.SoftLink("/elsewhere")
+
+
+def external_storage(file, folder):
+    (folder / "secret").write_bytes(bytes(240))
+    file.create_dataset("rewards", (60,), np.float32, external=[(str(folder / "secret"), 0, 240)])
+
+
+def virtual(file, folder):
+    layout = h5py.VirtualLayout((60,), np.float32)
+    layout[:] = h5py.VirtualSource(str(folder / "missing.hdf5"), "rewards", shape=(60,))
+    file.create_virtual_dataset("rewards", layout)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("external_link", "a link"), ("soft_link", "a link"), ("external_storage", "external storage"), ("virtual", "a virtual")],
+)
+def test_an_array_of_another_file_is_refused_by_name(tmp_path, name, found):
+    path = write(tmp_path / "mine.hdf5", {key: value for key, value in small_raw().items() if key != "rewards"})
+    with h5py.File(path, "a") as file:
+        globals()[name](file, tmp_path)
+    with pytest.raises(ValueError, match=f"mine.hdf5: rewards: expected an array stored in this file, got {found}"):
+        read_hdf5(path)
+
+
+def test_more_rows_than_memory_holds_are_refused_by_name(tmp_path):
+    path = write(tmp_path / "huge.hdf5", {key: value for key, value in small_raw().items() if key != "observations"})
+    with h5py.File(path, "a") as file:
+        file.create_dataset("observations", (10**13, 3), np.float32, chunks=(1000, 3))
+    with pytest.raises(ValueError, match="huge.hdf5: expected a whole HDF5 file, but it does not read .Unable to allocate"):
+        read_hdf5(path)
+
+
+def test_gymnasium_s_names_of_the_flags_are_explained(tmp_path):
+    raw = small_raw()
+    raw |= {"terminations": raw.pop("terminals"), "truncations": raw.pop("timeouts")}
+    with pytest.raises(ValueError, match="terminals missing, found .*terminations and truncations are called terminals and time"):
+        read_hdf5(write(tmp_path / "file.hdf5", raw))
 
 
 def test_rounding_may_leave_the_bounds_and_whole_rewards_are_numbers():
@@ -139,11 +184,6 @@ def test_rounding_may_leave_the_bounds_and_whole_rewards_are_numbers():
         check_raw(raw, "raw")
     with pytest.raises(ValueError, match="raw: expected a mapping of arrays by key, got list"):
         check_raw([1], "raw")
-
-
-def test_values_are_left_alone_when_only_the_structure_is_asked_for(tmp_path):
-    path = write(tmp_path / "file.hdf5", changed("rewards", set_at(7, np.nan)))
-    assert len(read_hdf5(path, content=False)["rewards"]) == 60
 
 
 def test_a_wrong_file_is_not_written_and_what_was_there_stays(tmp_path):

@@ -13,19 +13,21 @@ from minari.data_collector import EpisodeBuffer
 
 from cepkit.rl import load_dataset
 
-LENGTHS, TERMINATED = (4, 3, 5), (False, True, False)
+LENGTHS, TERMINATED, TRUNCATED = (4, 3, 5), (False, True, False), (True, False, False)  # the last one has neither flag
 
 
 def box(size, bound=np.inf):
     return gym.spaces.Box(-bound, bound, (size,), np.float32)
 
 
-def make(
-    dataset_id, *, states=lambda rows: np.stack([rows, -rows], 1).astype(np.float32), space=None, actions=None, action_space=None
-):
+def plain(rows):
+    return np.stack([rows, -rows], 1).astype(np.float32)
+
+
+def make(dataset_id, *, states=plain, space=None, actions=None, action_space=None, terminations=None):
     """Episodes whose step k, counted over all of them, starts in state 100 episode + step and has the reward k."""
     buffers, first = [], 0
-    for episode, (length, terminated) in enumerate(zip(LENGTHS, TERMINATED, strict=True)):
+    for episode, (length, terminated, truncated) in enumerate(zip(LENGTHS, TERMINATED, TRUNCATED, strict=True)):
         rows = 100 * episode + np.arange(length + 1)
         last = np.arange(length) == length - 1
         moves = np.full((length, 1), episode / 10, np.float32) if actions is None else actions(length)
@@ -35,8 +37,8 @@ def make(
                 observations=states(rows),
                 actions=moves,
                 rewards=rewards,
-                terminations=last & terminated,
-                truncations=last & (not terminated),
+                terminations=(last & terminated) if terminations is None else terminations(length),
+                truncations=last & truncated,
             )
         )
         first += length
@@ -67,6 +69,13 @@ def test_every_step_is_kept_with_its_true_successor():
     assert {str(value.dtype) for value in made.tensors.values()} == {"torch.float32", "torch.bool"}
 
 
+def test_a_termination_inside_an_episode_ends_the_backup_and_not_the_return():
+    make("hand/inside-v0", terminations=lambda length: np.arange(length) == 1)
+    made = load_dataset("minari:hand/inside-v0")
+    assert made.terminals.nonzero().flatten().tolist() == [1, 5, 8] and made.episode_returns.tolist() == [6, 15, 45]
+    assert made.ends.nonzero().flatten().tolist() == [1, 3, 5, 6, 8, 11]
+
+
 def test_a_maze_lays_its_observation_and_its_goal_end_to_end():
     space = gym.spaces.Dict({"observation": box(2), "desired_goal": box(1), "achieved_goal": box(1)})
 
@@ -83,16 +92,14 @@ def test_a_maze_lays_its_observation_and_its_goal_end_to_end():
 def test_what_is_not_vectors_or_out_of_bounds_is_refused():
     images = gym.spaces.Box(0, 1, (2, 2), np.float32)
     make("hand/images-v0", states=lambda rows: np.zeros((len(rows), 2, 2), np.float32), space=images)
-    with pytest.raises(
-        ValueError, match=r"minari:hand/images-v0: observations: expected an episode's vectors, \(5, dimensions\)"
-    ):
+    with pytest.raises(ValueError, match=r"minari:hand/images-v0: observations: expected vectors, .* got \(5, 2, 2\)"):
         load_dataset("minari:hand/images-v0")
     make("hand/buttons-v0", actions=lambda n: np.zeros(n, np.int64), action_space=gym.spaces.Discrete(3))
-    with pytest.raises(ValueError, match="minari:hand/buttons-v0: actions: expected an episode's vectors"):
+    with pytest.raises(ValueError, match="minari:hand/buttons-v0: actions: expected vectors"):
         load_dataset("minari:hand/buttons-v0")
     parts = gym.spaces.Dict({"left": box(1)})
     make("hand/parts-v0", states=lambda rows: {"left": rows[:, None].astype(np.float32)}, space=parts)
-    with pytest.raises(ValueError, match=r"expected vectors, or the keys observation and desired_goal, got \['left'\]"):
+    with pytest.raises(ValueError, match=r"expected vectors, alone or under observation and desired_goal, got a dict \['left'\]"):
         load_dataset("minari:hand/parts-v0")
     make("hand/strong-v0", actions=lambda n: np.full((n, 1), 2, np.float32), action_space=box(1, 3.0))
     with pytest.raises(ValueError, match=r"minari:hand/strong-v0: actions: expected values in \[-1, 1\], got from 2 to 2"):

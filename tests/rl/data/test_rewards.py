@@ -35,6 +35,11 @@ def test_antmaze_is_minus_one_on_the_way_and_zero_at_the_goal():
     assert training_rewards(steps([0, 0, 1, 0], [1]), "antmaze").tolist() == [-1, 0]
 
 
+def test_antmaze_rewards_that_are_shifted_already_are_refused():
+    with pytest.raises(ValueError, match="steps: rewards: expected AntMaze's 0 on the way and 1 .*; the family maze leaves"):
+        training_rewards(steps([-1, -1, 0, -1], [1]), "antmaze")
+
+
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name not in ("locomotion", "antmaze")])
 def test_other_families_keep_their_rewards_in_a_copy(family):
     made = steps([0, 3, 1, 0], [1])

@@ -16,19 +16,19 @@ from hypothesis import strategies as st
 from cepkit.rl.data.transitions import Transitions, qlearning_transitions, returns_of
 
 
-def loop(raw, terminate_on_end=False, limit=None):
-    """What D4RL 1.1 does, row by row: the rows it keeps, and for each whether its counter says that an episode ends there."""
+def loop(raw, limit=None):
+    """What D4RL 1.1 does, row by row: the rows it keeps, and for each whether it is a terminal."""
     kept, ends, step = [], [], 0
     for row in range(len(raw["rewards"]) - 1):
         done = bool(raw["terminals"][row])
         final = bool(raw["timeouts"][row]) if "timeouts" in raw else step == limit - 1
-        if final and not terminate_on_end:
+        if final:
             step = 0
             continue
-        if done or final:
+        if done:
             step = 0
         kept.append(row)
-        ends.append(done or final)
+        ends.append(done)
         step += 1
     return kept, ends
 
@@ -73,16 +73,9 @@ def test_a_terminal_is_kept_and_its_successor_is_another_episode():
     assert made.terminals.tolist() == [False, True, False, False] and made.ends.tolist() == [False, True, False, True]
 
 
-def test_a_time_out_is_never_a_terminal_not_even_when_it_is_kept():
-    made = qlearning_transitions(numbered(flags(5), flags(5, 1, 3)), terminate_on_end=True)
-    assert rows_of(made) == [0, 1, 2, 3]
-    assert not made.terminals.any() and made.ends.tolist() == [False, True, False, True]
-
-
 def test_a_terminal_that_coincides_with_a_time_out_is_dropped():
     made = qlearning_transitions(numbered(flags(5, 2), flags(5, 2)))
     assert rows_of(made) == [0, 1, 3] and not made.terminals.any()
-    assert qlearning_transitions(numbered(flags(5, 2), flags(5, 2)), terminate_on_end=True).terminals.tolist() == flags(4, 2)
 
 
 def test_a_terminal_in_the_last_row_is_dropped_and_still_closes_its_episode():
@@ -111,7 +104,7 @@ def test_without_time_outs_d4rl_counts_from_one_after_a_terminal_and_the_returns
 def test_a_name_gives_the_time_limit_and_a_file_without_one_is_refused():
     raw = numbered(flags(301))
     assert len(qlearning_transitions(raw, name="maze2d-umaze-v1")) == 299  # 300 rows with a successor, one of them final
-    with pytest.raises(ValueError, match="my-file: expected the key timeouts, or max_episode_steps, or a D4RL name"):
+    with pytest.raises(ValueError, match="my-file: expected the key timeouts, .* unless the dataset has one of D4RL's names"):
         qlearning_transitions(raw, name="my-file")
     with pytest.raises(ValueError, match="max_episode_steps: expected an integer of at least 1, got 0"):
         qlearning_transitions(raw, max_episode_steps=0)
@@ -145,13 +138,13 @@ def test_columns_other_dtypes_and_other_keys_are_read_as_d4rl_reads_them():
 
 
 @settings(max_examples=150)
-@given(data=st.data(), n=st.integers(1, 40), timeouts=st.booleans(), terminate_on_end=st.booleans(), limit=st.integers(1, 9))
-def test_any_file_agrees_with_the_loop(data, n, timeouts, terminate_on_end, limit):
+@given(data=st.data(), n=st.integers(1, 40), timeouts=st.booleans(), limit=st.integers(1, 9))
+def test_any_file_agrees_with_the_loop(data, n, timeouts, limit):
     rare = st.integers(0, 3).map(lambda number: number == 0)
     terminals = data.draw(st.lists(rare, min_size=n, max_size=n))
     raw = numbered(terminals, data.draw(st.lists(rare, min_size=n, max_size=n)) if timeouts else None)
-    made = qlearning_transitions(raw, terminate_on_end=terminate_on_end, max_episode_steps=limit)
-    kept, ends = loop(raw, terminate_on_end, limit)
+    made = qlearning_transitions(raw, max_episode_steps=limit)
+    kept, ends = loop(raw, limit)
     assert rows_of(made) == kept
     assert made.terminals.tolist() == [bool(terminals[row]) for row in kept]
     following = [*kept[1:], None][: len(kept)]
@@ -170,28 +163,14 @@ def whole_returns(raw, limit):
     return found
 
 
-@given(st.integers(1, 60), st.integers(0, 5))
-def test_ends_left_out_are_found_from_the_states(n, seed):
-    random = np.random.default_rng(seed)
-    made = qlearning_transitions(numbered(random.random(n) < 0.2, random.random(n) < 0.2))
-    parts = {name: value for name, value in made.tensors.items() if name != "ends"}
-    assert torch.equal(Transitions(name="", **parts).ends, made.ends)
-
-
 @pytest.mark.skipif(not importlib.util.find_spec("d4rl"), reason="d4rl (make d4rl)")
 @settings(max_examples=100)
-@given(
-    n=st.integers(2, 40),
-    seed=st.integers(0, 1000),
-    timeouts=st.booleans(),
-    terminate_on_end=st.booleans(),
-    limit=st.integers(1, 9),
-)
-def test_any_file_agrees_with_the_d4rl_package(n, seed, timeouts, terminate_on_end, limit):
+@given(n=st.integers(2, 40), seed=st.integers(0, 1000), timeouts=st.booleans(), limit=st.integers(1, 9))
+def test_any_file_agrees_with_the_d4rl_package(n, seed, timeouts, limit):
     random = np.random.default_rng(seed)
     raw = numbered(random.random(n) < 0.2, random.random(n) < 0.2 if timeouts else None)
-    theirs = d4rl_function()(SimpleNamespace(_max_episode_steps=limit), raw, terminate_on_end)
-    ours = qlearning_transitions(raw, terminate_on_end=terminate_on_end, max_episode_steps=limit)
+    theirs = d4rl_function()(SimpleNamespace(_max_episode_steps=limit), raw)
+    ours = qlearning_transitions(raw, max_episode_steps=limit)
     assert len(theirs["rewards"]) == len(ours)
     for key, value in theirs.items():
         assert not len(ours) or np.array_equal(getattr(ours, key).numpy(), value), key

@@ -1,38 +1,45 @@
-"""A HalfCheetah set in the manner of D4RL's medium-replay, rolled out from stored actors: small to ship, as large as one likes.
+"""Make `halfcheetah-small-replay`, or a larger dataset of its kind, by rolling out stored actors:
 
-While soft actor-critic learned to run (`data/train_halfcheetah.py`), copies of its policy were kept, from untrained to the best,
-about evenly spread in return. Each is a tanh Gaussian (Haarnoja et al. 2018, arXiv 1801.01290, appendix C):
+    python data/halfcheetah_actors.py --episodes 1000 --out build/cheetah-1m.hdf5
+
+It is like D4RL's medium-replay. While soft actor-critic learned to run (`data/train_halfcheetah.py`), copies of its policy were
+kept, from untrained to the best, about evenly spread in return. Each is a tanh Gaussian (Haarnoja et al. 2018, arXiv 1801.01290,
+appendix C):
 
     h = relu(W1 relu(W0 s + b0) + b1),   a = tanh(m(h) + exp(l(h)) n),   n ~ N(0, I),   l clipped to [-20, 2].
 
-The set takes whole episodes from all of them, in the order of learning, as a replay buffer holds them: states of every skill from
-falling over to running, and round each of them the actions of a policy that explores. An actor sees the observation as it is
-stored (float32), computes in float64 and acts in float32: a stored action is the one that was applied, and rounding in the last
-place of a matrix product seldom changes an episode. Nothing ends an episode but its time limit.
+The dataset takes whole episodes from all of them, in the order of learning, as a replay buffer holds them. So it has states of
+every skill from falling over to running, and round each of them the actions of a policy that explores. An actor sees the
+observation as it is stored (float32), computes in float64 and acts in float32: a stored action is the one that was applied, and
+rounding in the last place of a matrix product seldom changes an episode. Nothing ends an episode but its time limit.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import gymnasium
 import numpy as np
+import torch
+from tqdm import tqdm
 
 from cepkit.learning.checkpoints import load_tensors, save_tensors
+from cepkit.rl import make_env
+from cepkit.rl.data.datasets import manifest
+from cepkit.rl.data.downloads import sha256_of
 from cepkit.rl.data.hdf5 import write_hdf5
-from cepkit.rl.envs.engines import make_env
 from cepkit.validation import check_number
-
-if TYPE_CHECKING:
-    import gymnasium
 
 NAME = "halfcheetah-small-replay"
 EPISODES = 110
 ENGINE = "d4rl-v2"
-ACTORS = Path(__file__).parents[3] / "data" / "halfcheetah-small-actors.safetensors"
+ACTORS = Path(__file__).parent / "halfcheetah-small-actors.safetensors"
 LAYERS = ("hidden0", "hidden1", "mean", "log_std")
 _LOG_STD_MIN, _LOG_STD_MAX = -20.0, 2.0
 
@@ -79,8 +86,6 @@ def save_actors(path: Path, actors: Sequence[Actor], about: Mapping[str, object]
     Raises:
         OSError: as `write_atomically`.
     """
-    import torch
-
     names = [f"{layer}.{part}" for layer in LAYERS for part in ("weight", "bias")]
     stacked = {name: torch.from_numpy(np.stack([actor.weights[name] for actor in actors])) for name in names}
     facts = [
@@ -91,7 +96,7 @@ def save_actors(path: Path, actors: Sequence[Actor], about: Mapping[str, object]
         }
         for actor in actors
     ]
-    # all words under one key, so that equal actors are equal bytes
+    # everything under one key, so that equal actors are equal bytes
     save_tensors(path, stacked, {"about": json.dumps({**about, "actors": facts})})
 
 
@@ -150,27 +155,19 @@ def roll_outs(
     Raises:
         ValueError: gymnasium or mujoco is not installed.
     """
-    env = make_env(NAME, engine=ENGINE) if env is None else env
-    for index in range(count):
-        yield roll_out(actors[index * len(actors) // count], env, seed=seed * 1_000_000 + index)
+    with contextlib.closing(make_env(NAME, engine=ENGINE) if env is None else env) as env:
+        for index in range(count):
+            yield roll_out(actors[index * len(actors) // count], env, seed=seed * 1_000_000 + index)
 
 
-def make(
-    path: Path,
-    *,
-    episodes: int = EPISODES,
-    seed: int = 0,
-    actors: Path = ACTORS,
-    progress: Callable[[int, int], None] | None = None,
-) -> Path:
+def make(path: Path, *, episodes: int = EPISODES, seed: int = 0, actors: Path = ACTORS) -> Path:
     """Roll out the stored actors into an HDF5 file in D4RL's schema; equal arguments give equal bytes on one machine.
 
     Args:
         path: the file to write, replaced only when the new one is whole.
-        episodes: of 1,000 steps each, which take about 0.15 s; the set that ships has 110.
-        seed: of starts and actions; 0 is the set that ships.
+        episodes: of 1,000 steps each, which take about 0.15 s; the dataset that ships has 110.
+        seed: of starts and actions; 0 is the dataset that ships.
         actors: file of the actors.
-        progress: called with episodes done and episodes in all after each.
 
     Raises:
         ValueError: an argument is out of range, the actors do not read, or a package of the extra `rl` is missing.
@@ -178,10 +175,26 @@ def make(
     """
     episodes = check_number(episodes, name="episodes", low=1, high=10**6, integer=True)
     seed = check_number(seed, name="seed", low=0, integer=True)
-    done = []
-    for episode in roll_outs(load_actors(actors), episodes, seed=seed):
-        done.append(episode)
-        if progress is not None:
-            progress(len(done), episodes)
+    done = list(tqdm(roll_outs(load_actors(actors), episodes, seed=seed), total=episodes, disable=None, unit="episode"))
     write_hdf5(path, {key: np.concatenate([episode[key] for episode in done]) for key in done[0]})
     return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="the HDF5 file to write")
+    parser.add_argument("--episodes", type=int, default=EPISODES, help=f"of 1,000 steps each (default {EPISODES})")
+    parser.add_argument("--seed", type=int, default=0, help="of starts and actions (default 0)")
+    arguments = parser.parse_args()
+    try:
+        path = make(arguments.out, episodes=arguments.episodes, seed=arguments.seed)
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+    digest = sha256_of(path)
+    same = digest == manifest()[f"{NAME}.hdf5"]["sha256"]
+    verdict = "the file that ships" if same else "other bytes than ship (so may compression and rounding on another machine be)"
+    print(f"{path}: SHA-256 {digest}, {verdict}")
+
+
+if __name__ == "__main__":
+    main()
