@@ -280,18 +280,18 @@ DEFECTS = (
     Defect(
         "successor-index",
         "cepkit/rl/data/transitions.py",
-        "observations[rows + 1]",
-        "observations[rows]",
+        "states[rows + 1]",
+        "states[rows]",
         "every state is its own successor",
         ("tests/rl/data/test_transitions.py",),
     ),
     Defect(
         "checksum-ignored",
-        "cepkit/rl/data/checksums.py",
+        "cepkit/rl/data/downloads.py",
         "if found != sha256:",
         "if not found:",
         "a data file that has changed is used without a word",
-        ("tests/rl/data/test_checksums.py",),
+        ("tests/rl/data/test_downloads.py",),
     ),
     Defect(
         "maze-flipped",
