@@ -8,10 +8,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from cepkit import plots
-from cepkit.course.comparison import Comparison, compare
-from cepkit.diffusion.guidance import Guidance
-from cepkit.diffusion.schedules import Schedule, VPLinear
+from cepkit.course.comparison import Comparison, compare, errors_figure, samples_figure
+from cepkit.diffusion.schedules import VPLinear
 from cepkit.truth.fields import toy_estimators
 from cepkit.truth.toys import Toy
 
@@ -34,25 +32,6 @@ the perfect denoiser; what differs is the guidance. Heat: the exact target. Dots
 so few samples.</p>
 </body></html>
 """
-
-
-def samples_figure(toy: Toy, comparison: Comparison, schedule: Schedule, *, names: tuple[str, ...] | None = None) -> Figure:
-    """One panel for each estimator: its samples over the exact target."""
-    names = names or tuple(row.name for row in comparison.rows if row.name != "two exact sets")
-    figure = Figure(figsize=(2.6 * len(names), 2.9), layout="constrained")
-    target = toy.truth.tilt(comparison.beta)
-    for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        plots.density(ax, toy, target, 0.02, schedule)
-        plots.points(ax, toy, comparison.row(name).samples[:800], title=name, size=2)
-    return figure
-
-
-def errors_figure(toy: Toy, estimators: dict[str, Guidance], beta: float, t: float, schedule: Schedule) -> Figure:
-    """One error map for each estimator at time t."""
-    figure = Figure(figsize=(3.0 * len(estimators), 2.9), layout="constrained")
-    for ax, (name, guidance) in zip(figure.subplots(1, len(estimators), squeeze=False)[0], estimators.items(), strict=True):
-        plots.error_map(ax, toy, guidance, t, beta, schedule, title=name)
-    return figure
 
 
 def run_demo(toy: Toy, beta: float, out: Path, *, t: float = 0.2, n: int = 2000) -> tuple[Comparison, Path]:

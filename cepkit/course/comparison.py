@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
+from cepkit import plots
 from cepkit.diffusion.denoisers import Denoiser
 from cepkit.diffusion.guidance import Guidance, Guided, ZeroGuidance
 from cepkit.diffusion.sampling import sample
@@ -131,6 +133,25 @@ def compare(
     worst = {field: max(getattr(row, field) for row in floor) for field in ("mmd2", "sliced_wasserstein", "mode_error")}
     rows.append(replace(floor[0], **worst))
     return Comparison(toy.name, beta, times, tuple(rows))
+
+
+def samples_figure(toy: Toy, comparison: Comparison, schedule: Schedule, *, names: tuple[str, ...] | None = None) -> Figure:
+    """One panel for each estimator: its samples over the exact target."""
+    names = names or tuple(row.name for row in comparison.rows if row.name != "two exact sets")
+    figure = Figure(figsize=(2.6 * len(names), 2.9), layout="constrained")
+    target = toy.truth.tilt(comparison.beta)
+    for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        plots.density(ax, toy, target, 0.02, schedule)
+        plots.points(ax, toy, comparison.row(name).samples[:800], title=name, size=2)
+    return figure
+
+
+def errors_figure(toy: Toy, estimators: dict[str, Guidance], beta: float, t: float, schedule: Schedule) -> Figure:
+    """One error map for each estimator at time t."""
+    figure = Figure(figsize=(3.0 * len(estimators), 2.9), layout="constrained")
+    for ax, (name, guidance) in zip(figure.subplots(1, len(estimators), squeeze=False)[0], estimators.items(), strict=True):
+        plots.error_map(ax, toy, guidance, t, beta, schedule, title=name)
+    return figure
 
 
 def _seeded(seed: int) -> torch.Generator:

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "schedules": ["Schedule", "VPCosine", "VPLinear"],
         "process": ["convert", "perturb"],
         "denoisers": ["Denoiser", "FunctionDenoiser", "predict"],
-        "guidance": ["DPSGuidance", "Guidance", "Guided", "LGDGuidance", "LearnedGuidance", "NormalizedGuidance", "ZeroGuidance"],
+        "guidance": ["DPSGuidance", "Guidance", "Guided", "LGDGuidance", "LearnedGuidance", "ZeroGuidance"],
         "sampling": ["ancestral_step", "ddim_step", "initial_noise", "sample", "sampling_steps", "time_grid", "walk"],
     },
 )

@@ -23,16 +23,16 @@ import torch
 from torch import Tensor
 
 from cepkit.diffusion.denoisers import Denoiser, predict
-from cepkit.diffusion.process import convert, expand_time, perturb
+from cepkit.diffusion.process import convert, expand_time
 from cepkit.diffusion.schedules import Schedule
-from cepkit.validation import check_beta, check_number, check_points
+from cepkit.validation import check_beta, check_number
 
 EnergyFunction = Callable[[Tensor], Tensor]
 EnergyNet = Callable[[Tensor, Tensor | float], Tensor]
 
 
 class Guidance(ABC):
-    """An estimate of the intermediate energy; adds (`a + b`) and scales (`2.0 * a`)."""
+    """An estimate of the intermediate energy E_t; an estimator defines `energy`, and its field follows."""
 
     @abstractmethod
     def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
@@ -49,14 +49,6 @@ class Guidance(ABC):
             (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=differentiable)
         return -gradient
 
-    def __add__(self, other: Guidance) -> Guidance:
-        return SumGuidance((self, other)) if isinstance(other, Guidance) else NotImplemented
-
-    def __mul__(self, factor: float) -> Guidance:
-        return ScaledGuidance(self, factor) if isinstance(factor, (int, float)) else NotImplemented
-
-    __rmul__ = __mul__
-
 
 @dataclass(frozen=True)
 class ZeroGuidance(Guidance):
@@ -67,40 +59,6 @@ class ZeroGuidance(Guidance):
 
     def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         return torch.zeros_like(x_t)
-
-
-@dataclass(frozen=True)
-class SumGuidance(Guidance):
-    """The sum of several guidances. Summing exact E_t of two energies is not the exact E_t of their sum, except at t = 0."""
-
-    parts: tuple[Guidance, ...]
-
-    def __post_init__(self) -> None:
-        if not self.parts:
-            raise ValueError("parts: expected at least one guidance, got none")
-
-    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        return torch.stack([part.energy(x_t, t) for part in self.parts]).sum(0)
-
-    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        return torch.stack([part(x_t, t) for part in self.parts]).sum(0)
-
-
-@dataclass(frozen=True)
-class ScaledGuidance(Guidance):
-    """A guidance times a number: the guidance scale as part of the guidance. Not the same as changing beta."""
-
-    guidance: Guidance
-    factor: float
-
-    def __post_init__(self) -> None:
-        check_number(self.factor, name="factor")
-
-    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        return self.factor * self.guidance.energy(x_t, t)
-
-    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        return self.factor * self.guidance(x_t, t)
 
 
 @dataclass(frozen=True)
@@ -207,51 +165,6 @@ class LearnedGuidance(Guidance):
 
     def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         return one_per_point(self.energy_net(x_t, t), x_t, "energy_net")
-
-
-@dataclass(frozen=True)
-class NormalizedGuidance(Guidance):
-    """A learned guidance whose energies at different times share one zero, the exact one's; its field is unchanged.
-
-    Averaged over the noised data, exp(-E_t) gives E_{q_t}[exp(-E_t)] = E[exp(-beta E)], the same number at every t. That fixes
-    the constant C(t) which contrastive training leaves free; no truth is needed, only data.
-
-    Args:
-        guidance: any guidance, right up to a constant for each t.
-        x: clean points (n, D), a few thousand.
-        energy_of_x: their energies (n,).
-        seed: of the noise that takes x to x_t, the same at every call.
-    """
-
-    guidance: Guidance
-    x: Tensor
-    energy_of_x: Tensor
-    beta: float
-    schedule: Schedule
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_beta(self.beta)
-        check_points(self.x, None, name="x")
-        one_per_point(self.energy_of_x, self.x, "energy_of_x")
-        same_schedule(self.guidance, self.schedule, "guidance")
-
-    def constant(self, t: Tensor | float) -> Tensor:
-        """What is added at time t, a scalar: log E_{q_t}[exp(-f)] - log E[exp(-beta E)]."""
-        generator = torch.Generator(self.x.device).manual_seed(self.seed)
-        x_t = perturb(self.x, t, self.schedule, generator=generator).x_t
-        with torch.no_grad():
-            log_weight = torch.stack([-self.guidance.energy(x_t, t), -self.beta * self.energy_of_x])
-        noisy, clean = torch.logsumexp(log_weight, -1)
-        return noisy - clean
-
-    def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        if isinstance(t, Tensor) and t.ndim:
-            raise ValueError(f"t: expected one time for all points, got shape {tuple(t.shape)}")
-        return self.guidance.energy(x_t, t) + self.constant(t)
-
-    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        return self.guidance(x_t, t)
 
 
 def one_per_point(energy: Tensor, x: Tensor, name: str) -> Tensor:

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "data_source": ["DataSource"],
         "history": ["History"],
         "loop": ["NonFiniteLoss", "Training", "TrainingStep"],
+        "normalized": ["NormalizedGuidance"],
         "run": ["LoadedRun", "Run", "load_run", "resume_run", "start_run"],
         "networks": ["MLPDenoiser", "MLPEnergy"],
         "losses": ["cep_loss", "denoising_loss", "exp_energy_loss", "mean_energy_loss", "pooled_energy"],

@@ -26,7 +26,7 @@ from cepkit.truth.kernels import NoisyView, axis_tables
 from cepkit.truth.posterior import Fields, compare_with_target, mean_energy
 from cepkit.validation import as_float64, check_beta, check_number, check_points, check_time, check_time_shape
 
-NodeRule = Callable[[float, float], Components]  # (blur, refinement) -> nodes
+NodeRule = Callable[[float], Components]  # blur -> nodes
 
 
 class Mixture:
@@ -37,16 +37,14 @@ class Mixture:
     non-finite points, t outside (0, 1] or a `beta` that is negative, infinite or too large to normalise.
     """
 
-    def __init__(self, components: Components | NodeRule, *, refinement: float = 1.0) -> None:
+    def __init__(self, components: Components | NodeRule) -> None:
         """Args:
-        components: fixed components, or a rule that returns nodes for a given blur (the standard deviation
-            in x_0 units by which the nodes will at least be smoothed) and refinement.
-        refinement: multiplies the number of nodes of a rule.
+        components: fixed components, or a rule that returns nodes for a given blur: the standard deviation in x_0 units
+            by which the nodes will at least be smoothed.
         """
         self._rule = components if callable(components) else None
         self._fixed = None if callable(components) else components.normalised()
-        self._refinement = check_number(refinement, name="refinement", low=1e-3)
-        self._cache: dict[tuple, Components] = {}
+        self._cache: dict[float, Components] = {}
         self._tilts: dict[float, Mixture] = {}
 
     @classmethod
@@ -86,10 +84,10 @@ class Mixture:
         if self._fixed is not None:
             return self._fixed
         level = 8.0 if math.isinf(blur) else 2.0 ** (math.floor(4 * math.log2(max(blur, 1e-3))) / 4)
-        key = (min(level, 8.0),)
-        if key not in self._cache:
-            self._cache[key] = self._rule(key[0], self._refinement).normalised()
-        return self._cache[key]
+        level = min(level, 8.0)
+        if level not in self._cache:
+            self._cache[level] = self._rule(level).normalised()
+        return self._cache[level]
 
     def components_at(self, alpha: Tensor, sigma_squared: Tensor) -> Components:
         """The components fine enough for every noise level of these tensors (float64)."""
@@ -97,10 +95,6 @@ class Mixture:
             return self.components(math.inf)
         widest = self.components(math.inf).std.max()
         return self.components(float((widest**2 + (sigma_squared / alpha**2).amin()).sqrt()))
-
-    def refine(self, factor: float = 2.0) -> Mixture:
-        """The same distribution with `factor` times the quadrature nodes, to show that they suffice."""
-        return self if self._rule is None else Mixture(self._rule, refinement=self._refinement * factor)
 
     def tilt(self, beta: float) -> Mixture:
         """The target p_0 proportional to q_0 exp(-beta E), again a `Mixture` with the same energy."""
@@ -111,7 +105,7 @@ class Mixture:
             else:
                 self.components().tilt(beta)  # refuses a beta that cannot be normalised now, not at first use
                 rule = self._rule
-                tilted = Mixture(lambda *blur: rule(*blur).normalised().tilt(beta), refinement=self._refinement)
+                tilted = Mixture(lambda blur: rule(blur).normalised().tilt(beta))
             self._tilts[beta] = tilted
         return self._tilts[beta]
 

@@ -121,8 +121,8 @@ def _half_circle(angle, lower):
 def _moons() -> Toy:
     std = 0.2
 
-    def rule(blur: float, refinement: float) -> Components:
-        angle, weight = interval_nodes(0.0, math.pi, spacing(blur, std, 2.0) / 2, refinement)
+    def rule(blur: float) -> Components:
+        angle, weight = interval_nodes(0.0, math.pi, spacing(blur, std, 2.0) / 2)
         arcs = [(weight / (2 * math.pi), _half_circle(angle, lower), np.full_like(angle, 1.0 - lower)) for lower in (0, 1)]
         return _components(arcs, std)
 
@@ -141,8 +141,8 @@ def _swissroll() -> Toy:
     std = 0.2
     low, high = 1.5 * math.pi, 4.5 * math.pi
 
-    def rule(blur: float, refinement: float) -> Components:
-        v, dv = spiral_nodes(low, high, spacing(blur, std, 2.0) * 5, refinement)
+    def rule(blur: float) -> Components:
+        v, dv = spiral_nodes(low, high, spacing(blur, std, 2.0) * 5)
         curve = np.stack([v * np.cos(v), v * np.sin(v)], -1) / 5
         return _components([(dv / (high - low), curve, np.ones_like(v))], std, quadratic=-1 / 9)
 
@@ -163,10 +163,10 @@ _RING_LABELS = (0.667, 0.333, 1.0, 0.0)
 def _rings() -> Toy:
     std = 0.08
 
-    def rule(blur: float, refinement: float) -> Components:
+    def rule(blur: float) -> Components:
         pieces = []
         for radius, label in zip(_RADII, _RING_LABELS, strict=True):
-            angle, weight = circle_nodes(radius, spacing(blur, std, radius), refinement)
+            angle, weight = circle_nodes(radius, spacing(blur, std, radius))
             circle = radius * np.stack([np.cos(angle), np.sin(angle)], -1)
             pieces.append((weight / (8 * math.pi), circle, np.full_like(angle, 1 - label)))
         return _components(pieces, std)
@@ -207,8 +207,8 @@ def _checkerboard() -> Toy:
 def _two_spirals() -> Toy:
     std, box, last = 0.1, 0.5, 3 * math.pi
 
-    def rule(blur: float, refinement: float) -> Components:
-        n, dn = spiral_nodes(0.0, last, spacing(blur, std, 2.0) * 3, refinement)
+    def rule(blur: float) -> Components:
+        n, dn = spiral_nodes(0.0, last, spacing(blur, std, 2.0) * 3)
         arm = (np.stack([-n * np.cos(n), n * np.sin(n)], -1) + box / 2) / 3
         weight, energy = n * dn / last**2, 1 - np.clip(1 - n / 10, 0, 1)
         return _components([(weight, arm, energy), (weight, -arm, energy)], std, half_width=box / 6)

@@ -1,6 +1,8 @@
 """Accuracy of the truth: the worst errors per toy over all times and inverse temperatures of the tests."""
 
-from checks import BETAS, FINE_TIMES, TIMES, float32_errors, node_doubling_errors
+from checks import BETAS, FINE_TIMES, TIMES, doubled_nodes, float32_errors, node_doubling_errors
+
+from cepkit.truth.toys import make_toy
 
 
 def worst(errors):
@@ -9,8 +11,9 @@ def worst(errors):
 
 
 def test_twice_the_nodes(row, toy):
-    nodes = toy.truth.components(0.05).count, toy.truth.refine(2).components(0.05).count
-    error, name = worst(node_doubling_errors(toy.truth, t, beta) for t in TIMES for beta in BETAS)
+    with doubled_nodes():
+        nodes = toy.truth.components(0.05).count, make_toy(toy.name).truth.components(0.05).count
+    error, name = worst(node_doubling_errors(toy, t, beta) for t in TIMES for beta in BETAS)
     doubled = nodes[1] >= 1.9 * nodes[0] or toy.name in ("8gaussians", "checkerboard")
     note = (
         f"{nodes[0]} -> {nodes[1]} nodes" if nodes[1] > nodes[0] else "closed form, no nodes" if doubled else "NODES NOT DOUBLED"

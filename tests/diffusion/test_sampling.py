@@ -3,10 +3,10 @@
 import itertools
 import math
 
-import numpy as np
 import pytest
 import torch
 from checks import assert_within_standard_errors, seeded, toy_named
+from gaussian_flow import GAUSSIAN, MEAN, STD, error, measured_order, variance
 
 from cepkit.diffusion.denoisers import FunctionDenoiser
 from cepkit.diffusion.guidance import Guided
@@ -27,29 +27,6 @@ from cepkit.truth.fields import ExactDenoiser, ExactGuidance, MeanEnergyGuidance
 from cepkit.truth.metrics import mmd2, mmd2_null_band
 
 LINEAR = VPLinear()
-MEAN, STD = torch.tensor([[1.5, -0.7]], dtype=torch.float64), 0.5
-GAUSSIAN = Mixture.from_points(MEAN, torch.zeros(1), std=STD)
-
-
-def variance(schedule, t):
-    return schedule.alpha(t) ** 2 * STD**2 + schedule.sigma(t) ** 2
-
-
-def flow(x, schedule, t):
-    """The probability-flow map of Gaussian data from time 1 to t: x_t = alpha_t m + sqrt(v_t / v_1) (x_1 - alpha_1 m)."""
-    stretch = (variance(schedule, t) / variance(schedule, 1.0)).sqrt()
-    return schedule.alpha(t) * MEAN + stretch * (x - schedule.alpha(1.0) * MEAN)
-
-
-def error(schedule, steps, t_end=0.2, **settings):
-    x = torch.randn(64, 2, generator=seeded(), dtype=torch.float64)
-    *_, last = sampling_steps(ExactDenoiser(GAUSSIAN, schedule), x, steps=steps, t_end=t_end, **settings)
-    return float((last.x - flow(x, schedule, t_end)).norm(dim=-1).mean())
-
-
-def measured_order(schedule, counts, **settings):
-    errors = [error(schedule, steps, **settings) for steps in counts]
-    return -np.polyfit(np.log(counts), np.log(errors), 1)[0]
 
 
 # -- order of convergence ----------------------------------------------------------------------------------------------
@@ -161,8 +138,8 @@ def compare(denoiser, target, seed=0):
     """MMD^2 of 2,000 samples to exact ones, and the null band of two exact sets of that size."""
     x = sample(denoiser, (2000, 2), generator=seeded(seed))
     exact, more = (target.sample(2000, generator=seeded(seed + k))[0] for k in (1, 2))
-    band = mmd2_null_band(exact, more, permutations=100, generator=seeded(seed + 3), chunk=100)
-    return float(mmd2(x, exact, chunk=100)), band
+    band = mmd2_null_band(exact, more, permutations=100, generator=seeded(seed + 3))
+    return float(mmd2(x, exact)), band
 
 
 def test_unguided_samples_cannot_be_told_from_the_data(toy):

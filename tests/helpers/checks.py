@@ -1,6 +1,8 @@
 """What 'right' means in this suite: references that do not use the library, and the assertions built on them."""
 
+from contextlib import contextmanager
 from functools import cache
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -8,6 +10,8 @@ from scipy.special import logsumexp
 
 from cepkit.diffusion.process import perturb
 from cepkit.diffusion.schedules import VPLinear
+from cepkit.truth import quadrature, toys
+from cepkit.truth.quadrature import circle_nodes, interval_nodes
 from cepkit.truth.toys import make_toy
 
 BETAS = (1.0, 10.0, 50.0)
@@ -129,16 +133,38 @@ def all_fields(truth, x, t, beta):
     }
 
 
-def node_doubling_errors(truth, t, beta):
+@contextmanager
+def doubled_nodes():
+    """Within it, toys are made with twice the quadrature nodes: an interval in two halves, a circle with the points between."""
+
+    def halves(low, high, step):
+        parts = [interval_nodes(*ends, step / 2) for ends in ((low, (low + high) / 2), ((low + high) / 2, high))]
+        return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
+
+    def circle(radius, step):
+        angle, weight = circle_nodes(radius, step)
+        return np.concatenate([angle, angle + weight[0] / 2]), np.concatenate([weight, weight]) / 2
+
+    with (
+        patch.object(toys, "interval_nodes", halves),
+        patch.object(quadrature, "interval_nodes", halves),  # of which spirals are made
+        patch.object(toys, "circle_nodes", circle),
+    ):
+        yield
+
+
+def node_doubling_errors(toy, t, beta):
     """Worst relative change of each field, row by row, when the nodes are doubled (absolute for log_q).
 
     On x_t from q_t, from p_t and on the whole square. A guidance is a difference of two scores: below 1e-6 of the score
     (1e-4 on the square, in whose corners log q_t may be -1e5) it counts as that small.
     """
-    fine, worst, sigma = truth.refine(2), {}, float(alpha_sigma(t)[1])
+    truth, worst, sigma = toy.truth, {}, float(alpha_sigma(t)[1])
     mass = torch.cat([noisy_points(truth, t, n=60), noisy_points(truth.tilt(beta), t, n=60)])
     for x, resolution in ((mass, 1e-6), (square_grid(9).reshape(-1, 2), 1e-4)):
-        here, there = all_fields(truth, x, t, beta), all_fields(fine, x, t, beta)
+        here = all_fields(truth, x, t, beta)
+        with doubled_nodes():
+            there = all_fields(make_toy(toy.name).truth, x, t, beta)
         score = there["score"].norm(dim=-1)
         for name, exact in there.items():
             least = resolution * (score + 1 / sigma) if "guidance" in name else 1e-6 / sigma if name == "score" else 1e-6

@@ -387,9 +387,3 @@ def test_a_beta_too_large_for_the_swissroll_is_refused_with_the_limit(beta):
     for call in (truth.tilt, truth.log_partition, lambda beta: truth.energy_t(X, 0.5, beta, LINEAR)):
         with pytest.raises(ValueError, match=rf"^beta: expected less than 112\.5, .*got {beta:g}"):
             call(beta)
-
-
-@pytest.mark.parametrize("factor", [0.0, -1.0, math.inf])
-def test_a_refinement_is_a_positive_number(factor):
-    with pytest.raises(ValueError, match="^refinement: expected a finite number"):
-        toy_named("moons").truth.refine(factor)

@@ -76,12 +76,11 @@ def test_mmd2_tends_to_its_closed_form_for_two_gaussians():
     assert_within_standard_errors(torch.tensor(exact), values.mean(), values.std() / 50**0.5)
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 1000])
-def test_the_size_of_a_chunk_changes_nothing(chunk):
-    x, y = normal(30), normal(40, seed=1)
-    torch.testing.assert_close(mmd2(x, y, chunk=chunk), mmd2(x, y))
-    band, plain = (mmd2_null_band(x, y, permutations=20, generator=seeded(), chunk=c) for c in (chunk, 1000))
-    assert band == pytest.approx(plain)
+@pytest.mark.parametrize("shift", [20.0, 1000.0])
+def test_distances_of_float32_sets_do_not_depend_on_the_origin(shift):
+    x, y = normal(300).float(), (normal(300, seed=1) * 1.2).float()
+    for distance in (mmd2, sliced_wasserstein):
+        assert float(distance(x + shift, y + shift)) == pytest.approx(float(distance(x, y)), rel=2e-3)
 
 
 def test_mmd2_in_float32_is_that_in_float64():
@@ -97,7 +96,9 @@ def test_swapping_the_sets_leaves_mmd2():
 
 def test_bandwidths_halve_from_half_the_spread():
     x = normal(5000) * 3 + 10
-    torch.testing.assert_close(kernel_bandwidths(x, 3), torch.tensor([1.5, 0.75, 0.375], dtype=torch.float64), rtol=0.03, atol=0)
+    torch.testing.assert_close(
+        kernel_bandwidths(x), torch.tensor([1.5, 0.75, 0.375, 0.1875], dtype=torch.float64), rtol=0.03, atol=0
+    )
 
 
 def test_the_null_band_holds_pairs_from_one_distribution():
@@ -116,12 +117,13 @@ def test_the_null_band_does_not_hold_a_shift():
 
 def test_the_null_band_is_that_of_explicit_permutations():
     """The one matrix product per chunk against the definition, on the same permutations."""
-    x, y, h = normal(6), normal(9, seed=1), torch.tensor([0.7], dtype=torch.float64)
+    x, y = normal(6), normal(9, seed=1)
+    h = kernel_bandwidths(y)
     pool, generator, values = torch.cat([x, y]), seeded(5), []
     for _ in range(40):
         order = torch.randperm(15, generator=generator)
         values.append(mmd2(pool[order[:6]], pool[order[6:]], bandwidths=h))
-    band = mmd2_null_band(x, y, bandwidths=h, permutations=40, generator=seeded(5))
+    band = mmd2_null_band(x, y, permutations=40, generator=seeded(5))
     levels = torch.tensor([0.025, 0.5, 0.975], dtype=torch.float64)
     expected = [*torch.quantile(torch.stack(values), levels).tolist(), float(max(values))]
     assert list(band) == pytest.approx(expected, abs=1e-12)
@@ -138,8 +140,8 @@ def test_a_shift_in_one_dimension_is_its_own_distance():
 def test_a_shift_in_two_dimensions_is_seen_at_its_mean_projection():
     """The mean of |cos| over directions is 2 / pi."""
     x = normal(200)
-    value = sliced_wasserstein(x, x + torch.tensor([3.0, 4.0], dtype=torch.float64), projections=20_000)
-    assert float(value) == pytest.approx(5 * 2 / math.pi, rel=0.02)
+    value = sliced_wasserstein(x, x + torch.tensor([3.0, 4.0], dtype=torch.float64))
+    assert float(value) == pytest.approx(5 * 2 / math.pi, rel=0.1)
 
 
 def test_one_dimension_agrees_with_scipy_for_sets_of_one_size():
@@ -181,7 +183,9 @@ def test_no_guidance_has_error_one(toy):
 def test_twice_the_field_has_error_one_and_a_tenth_more_a_tenth(toy):
     exact = ExactGuidance(toy.truth, 3.0, LINEAR)
     for factor, off in ((2.0, 1.0), (1.1, 0.1), (-1.0, 2.0)):
-        value = guidance_error(factor * exact, toy.truth, 0.2, 3.0, LINEAR, generator=seeded(), dtype=torch.float64)
+        value = guidance_error(
+            lambda x, t, f=factor: f * exact(x, t), toy.truth, 0.2, 3.0, LINEAR, generator=seeded(), dtype=torch.float64
+        )
         assert float(value) == pytest.approx(off, rel=1e-9)
 
 
@@ -205,7 +209,11 @@ def test_the_error_is_measured_where_the_target_is(toy):
 
 
 def test_a_probe_measures_what_guidance_error_does_at_each_time():
-    truth, field = toy_named("moons").truth, 1.3 * ExactGuidance(toy_named("moons").truth, 2.0, LINEAR)
+    truth, exact = toy_named("moons").truth, ExactGuidance(toy_named("moons").truth, 2.0, LINEAR)
+
+    def field(x_t, t):
+        return 1.3 * exact(x_t, t)
+
     probe = ErrorProbe(truth, 3.0, LINEAR, times=(0.1, 0.5), n=300, generator=seeded())
     first = guidance_error(field, truth, 0.1, 3.0, LINEAR, n=300, generator=seeded())
     assert probe.times == (0.1, 0.5) and probe(field).shape == (2,)
@@ -272,12 +280,10 @@ BAD = {
     "mmd2 shape": (lambda: mmd2(torch.zeros(3, 3, 2), X), "x"),
     "mmd2 NaN": (lambda: mmd2(X, X + math.nan), "y"),
     "mmd2 array": (lambda: mmd2(np.zeros((3, 2)), X), "x"),
-    "mmd2 chunk": (lambda: mmd2(X, X, chunk=0), "chunk"),
     "band permutations": (lambda: mmd2_null_band(X, X, permutations=0), "permutations"),
     "band NaN": (lambda: mmd2_null_band(X + math.nan, X), "x"),
     "sliced dimension": (lambda: sliced_wasserstein(X, torch.zeros(3, 3)), "y"),
     "sliced dtype": (lambda: sliced_wasserstein(X, X.double()), "y"),
-    "sliced projections": (lambda: sliced_wasserstein(X, X, projections=0), "projections"),
     "masses dimension": (lambda: mode_masses(torch.zeros(3, 3), toy_named("moons").truth), "x"),
     "variation shape": (lambda: total_variation(torch.ones(2), torch.ones(3)), "p"),
     "relative shape": (lambda: relative_error(X[:1], X), "estimate"),
