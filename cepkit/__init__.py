@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "diffusion.schedules": ["VPCosine", "VPLinear"],
+        "diffusion.process": ["perturb"],
         "diffusion.guidance": ["DPSGuidance", "Guided", "LGDGuidance", "LearnedGuidance"],
         "diffusion.sampling": ["sample"],
         "truth.toys": ["TOYS", "make_toy"],

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "notebook": ["check", "setup"],
-        "comparison": ["compare"],
+        "comparison": ["compare", "errors_figure", "samples_figure"],
         "show_run": ["show_run"],
         "live": ["watch"],
     },

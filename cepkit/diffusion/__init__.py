@@ -9,6 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "process": ["convert", "perturb"],
         "denoisers": ["Denoiser", "FunctionDenoiser", "predict"],
         "guidance": ["DPSGuidance", "Guidance", "Guided", "LGDGuidance", "LearnedGuidance", "ZeroGuidance"],
-        "sampling": ["ancestral_step", "ddim_step", "initial_noise", "sample", "sampling_steps", "time_grid", "walk"],
+        "sampling": ["METHODS", "ancestral_step", "ddim_step", "initial_noise", "sample", "sampling_steps", "time_grid", "walk"],
     },
 )
