@@ -54,7 +54,7 @@ def picture_points(toy: Toy, side: int = 90, *, extent: float | None = None) -> 
 
 
 def frame(ax: Axes, toy: Toy, title: str = "", *, extent: float | None = None) -> Axes:
-    """Equal aspect, the toy's square, labelled axes."""
+    """Give the axes equal aspect, the toy's square as limits, and labels."""
     reach = toy.extent if extent is None else extent
     ax.set(
         aspect="equal",
@@ -88,18 +88,18 @@ def heat(ax: Axes, toy: Toy, values: Tensor, *, cmap: str, title: str = "", colo
 
 
 def brightness(toy: Toy, mixture: Mixture, t: float, schedule: Schedule, side: int) -> Tensor:
-    """What a picture of a density shows, (side, side) in [0, 1]: its square root, scaled to its largest value."""
+    """The square root of a noised density, scaled to its largest value: (side, side) in [0, 1]."""
     log_q = mixture.log_q(picture_points(toy, side), t, schedule)
     return (log_q - log_q.max()).exp().sqrt()
 
 
 def density(ax: Axes, toy: Toy, mixture: Mixture, t: float, schedule: Schedule, *, title: str = "", side: int = 120) -> Axes:
-    """The square root, so that faint parts show, of a noised density, the data's or a target's, scaled to its largest value."""
+    """A noised density as heat, by its square root so that faint parts show."""
     return heat(ax, toy, brightness(toy, mixture, t, schedule, side), cmap=DENSITY_MAP, title=title, vmin=0.0, vmax=1.0)
 
 
 def visible(toy: Toy, t: float, schedule: Schedule, *, side: int = 90, depth: float = 12.0) -> Tensor:
-    """Where q_t is within exp(-depth) of its peak, (side, side) booleans: elsewhere an error is of no consequence."""
+    """Booleans (side, side), true where q_t is within exp(-depth) of its peak; elsewhere an error is of no consequence."""
     log_q = toy.truth.log_q(picture_points(toy, side), t, schedule)
     return log_q > log_q.max() - depth
 
@@ -200,8 +200,8 @@ def curves(
     for axis in log:
         getattr(ax, f"set_{axis}scale")("log")
         scale = getattr(ax, f"{axis}axis")
-        few = axis == "x" and len(x) <= 6
-        scale.set_major_locator(FixedLocator(list(x)) if few else LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
+        at_every_point = axis == "x" and len(x) <= 6
+        scale.set_major_locator(FixedLocator(list(x)) if at_every_point else LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
         scale.set_major_formatter(FormatStrFormatter("%g"))
         scale.set_minor_formatter(NullFormatter())
     ax.legend(frameon=False)

@@ -1,4 +1,4 @@
-"""Estimators side by side, in numbers: error of the field along t, and what it does to the samples."""
+"""A table that compares estimators: the error of each field along t, and the quality of the samples it gives."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def compare(
     """Measure estimators against the truth: each field along `times`, and n guided samples each from the same noise.
 
     Two further rows give the scale: "no guidance", and "two exact sets", exact draws against exact draws, in each column the
-    largest of `FLOOR_SETS` tries: an estimator below it cannot be told from exact with so few samples.
+    largest of `FLOOR_SETS` tries. Below this floor an estimator is statistically indistinguishable from exact.
 
     Args:
         estimators: by name; all of `toy_estimators` when absent.

@@ -1,4 +1,4 @@
-"""A training run that can be watched: a progress bar, and the guidance error against the truth falling as it trains."""
+"""Training that can be watched: a progress bar, and the guidance error against the truth as it falls."""
 
 from __future__ import annotations
 

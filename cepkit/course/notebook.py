@@ -1,4 +1,4 @@
-"""What every notebook of the course calls first: set-up, a check of the machine, and self-checks of exercises."""
+"""Set-up of a notebook and self-checks of its exercises."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cepkit.validation import check_number
 
 @dataclass(frozen=True)
 class Setup:
-    """What `setup` found.
+    """A prepared notebook.
 
     Attributes:
         device: "cuda", "mps" or "cpu".

@@ -1,4 +1,4 @@
-"""What a run has learned, beside the truth: a table of errors and one figure."""
+"""A trained run beside the truth: a table of errors and one figure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Denoisers: what a sampler calls. Each says which parametrisation it predicts.
+"""Denoisers, which samplers call; each says which parametrisation it predicts.
 
 A denoiser is any object with `schedule`, `parametrisation` ("eps", "score", "x0" or "v") and a call
 ``denoiser(x_t, t)`` of the shape of x_t. Guidance wraps a denoiser in a denoiser (`cepkit.diffusion.guidance.Guided`), so every
@@ -34,7 +34,7 @@ class Denoiser(Protocol):
 
 @dataclass(frozen=True)
 class FunctionDenoiser:
-    """Any callable (x_t, t) -> tensor or torch module as a denoiser, with what it predicts."""
+    """A denoiser made of any callable (x_t, t) -> tensor, such as a torch module, and the parametrisation that it predicts."""
 
     function: Callable[[Tensor, Tensor | float], Tensor]
     schedule: Schedule

@@ -1,4 +1,4 @@
-"""Guidance: one interface for the exact intermediate energy and for what people use in its place.
+"""Guidance: one interface for the exact intermediate energy and for its approximations.
 
 A guidance is an estimate of E_t(x_t) = -log E[exp(-beta E(x_0)) | x_t]; beta is inside. ``g.energy(x_t, t)`` is the
 estimate and ``g(x_t, t)`` is minus its gradient, of the shape of x_t.
@@ -39,7 +39,7 @@ class Guidance(ABC):
         """The estimate of E_t at x_t (..., D), shape (...)."""
 
     def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        """-grad energy, of the shape of x_t; by automatic differentiation unless an estimator knows better."""
+        """The field -grad E_t, of the shape of x_t, by automatic differentiation unless an estimator defines it."""
         differentiable = torch.is_grad_enabled() and x_t.requires_grad
         with torch.enable_grad():
             x = x_t if differentiable else x_t.detach().requires_grad_(True)
@@ -168,7 +168,7 @@ class LearnedGuidance(Guidance):
 
 
 def one_per_point(energy: Tensor, x: Tensor, name: str) -> Tensor:
-    """`energy` after checking that it holds one number for each point of `x`."""
+    """Return `energy` after checking that it holds one number for each point of `x`."""
     if not isinstance(energy, Tensor) or energy.shape != x.shape[:-1]:
         got = tuple(energy.shape) if isinstance(energy, Tensor) else type(energy).__name__
         raise ValueError(f"{name}: expected one energy per point, shape {tuple(x.shape[:-1])}, got {got}")
@@ -176,7 +176,7 @@ def one_per_point(energy: Tensor, x: Tensor, name: str) -> Tensor:
 
 
 def same_schedule(part: object, schedule: Schedule, name: str) -> None:
-    """Refuse a network or guidance that says it is for another schedule."""
+    """Refuse a network or guidance that names another schedule as its own."""
     other = getattr(part, "schedule", schedule)
     if other != schedule:
         raise ValueError(f"{name}: expected the schedule {schedule}, got one for {other}")

@@ -1,4 +1,4 @@
-"""The forward process ``x_t = alpha_t x_0 + sigma_t eps`` and the ways to say the same prediction.
+"""The forward process ``x_t = alpha_t x_0 + sigma_t eps`` and four ways to state the same prediction.
 
 A denoiser may predict the noise ``eps``, the ``score`` = grad log q_t(x_t), the clean point ``x0`` or
 the velocity ``v = alpha_t eps - sigma_t x_0``. Any two of them differ by the linear relations below;

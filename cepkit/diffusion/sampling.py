@@ -102,7 +102,7 @@ def sampling_steps(
 def walk(
     denoiser: Denoiser, x: Tensor, times: Tensor, *, method: str = "dpmpp2m", generator: torch.Generator | None = None
 ) -> Iterator[Step]:
-    """The same from x at times[0] down to times[-1], from any noise level: `times` falls strictly, shape (steps + 1,), float64.
+    """Walk down given times from any noise level, yielding every state; `times` (steps + 1,) falls strictly.
 
     Raises:
         ValueError: an unknown method, times that do not fall or are fewer than two, or points that are not finite.
@@ -125,12 +125,12 @@ def ddim_step(x_t: Tensor, x0_hat: Tensor, t: Tensor | float, s: Tensor | float,
 
 
 def _ddim_shares(t: Tensor, s: Tensor, h: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
-    """How much of x_t and of x0_hat the step to x_s takes."""
+    """The factors of x_t and of x0_hat in the step to x_s."""
     return schedule.sigma(s) / schedule.sigma(t), -schedule.alpha(s) * torch.expm1(-h)
 
 
 def _step_size(x: Tensor, t: Tensor | float, s: Tensor | float, schedule: Schedule) -> tuple[Tensor, Tensor, Tensor]:
-    """t and s ready to multiply `x`, and h."""
+    """Return t and s shaped to multiply `x`, and h."""
     t, s = expand_time(t, x), expand_time(s, x)
     if x.device.type == "cpu" and not bool((s < t).all()):
         raise ValueError(f"s: expected times below t, got s up to {float(s.max()):g} with t down to {float(t.min()):g}")

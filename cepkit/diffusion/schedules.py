@@ -55,7 +55,7 @@ class Schedule(ABC):
         return 2 * self.log_alpha(t) - self.sigma_squared(t).log()
 
     def _reachable(self, log_snr: Tensor | float) -> Tensor:
-        """`log_snr` as a tensor (float64 from a Python number) after checking that some t in [0, 1] has it."""
+        """Return `log_snr` as a tensor (float64 from a Python number) after checking that some t in [0, 1] has it."""
         if not isinstance(log_snr, Tensor) or not log_snr.is_floating_point():
             log_snr = torch.as_tensor(log_snr, dtype=torch.float64)
         if log_snr.device.type == "cpu" and log_snr.numel():

@@ -1,4 +1,4 @@
-"""What a mixture is made of: components with a weight, a place, a width and an energy.
+"""Components of a mixture: each has a weight, a place, a width and an energy.
 
 Component k draws ``x_0 = mean_k + half_width * U[-1, 1]^D + std_k z`` and has the energy
 ``E(x_0) = energy_k + quadratic |x_0|^2``. Multiplying the density by exp(-beta E) (*tilting*) maps such
@@ -90,7 +90,7 @@ class Components:
         )
 
     def draw(self, n: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """n points (n, D) and their energies (n,)."""
+        """Draw n points (n, D) and their energies (n,)."""
         device = self.mean.device
         weight = torch.softmax(self.log_weight, 0)
         index = torch.searchsorted(
@@ -125,7 +125,7 @@ def by_chunks(formula: Callable[..., Result], x: Tensor, components: Components,
 
 
 def _join(chunks: Iterable[Result]) -> Result:
-    """The chunks one after the other, differentiable."""
+    """Join the chunks, differentiably."""
     chunks = list(chunks)
     if isinstance(chunks[0], tuple):
         return tuple(torch.cat(column) for column in zip(*chunks, strict=True))
@@ -133,7 +133,7 @@ def _join(chunks: Iterable[Result]) -> Result:
 
 
 def _fill(chunks: Iterable[Result], count: int) -> Result:
-    """The same in preallocated tensors: thousands of small results kept between large temporaries fragment the heap."""
+    """Join the chunks in preallocated tensors: thousands of small results between large temporaries fragment the heap."""
     columns: tuple[Tensor, ...] = ()
     start = 0
     for chunk in chunks:

@@ -1,4 +1,4 @@
-"""The truth: mixtures whose noisy densities, scores, posteriors and intermediate energies are closed-form.
+"""The ground truth: mixtures whose noisy densities, scores, posteriors and intermediate energies are closed-form.
 
 For q_0 = sum_k w_k q_k and an energy that is constant on a component or quadratic in x_0, both the noised data
 density and the noised target stay mixtures, and Theorem 3.1 of Lu et al. (2023) becomes a formula:
@@ -48,9 +48,7 @@ class Mixture:
         self._tilts: dict[float, Mixture] = {}
 
     @classmethod
-    def from_points(
-        cls, x: Tensor, energy: Tensor, *, weight: Tensor | None = None, std: float = 0.0, mode: Tensor | None = None
-    ) -> Mixture:
+    def from_points(cls, x: Tensor, energy: Tensor, *, weight: Tensor | None = None, std: float = 0.0) -> Mixture:
         """The empirical distribution of points (n, D) with energies (n,), each blurred by `std`."""
         x = as_float64(x, "x")
         if x.ndim != 2 or 0 in x.shape:
@@ -68,10 +66,7 @@ class Mixture:
                 )
             log_weight = weight.log()
         std = check_number(std, name="std", low=0.0)
-        mode = torch.zeros_like(energy) if mode is None else _per_point(mode, x, "mode")
-        if not bool(((mode >= 0) & (mode == mode.round())).all()):
-            raise ValueError(f"mode: expected whole numbers of at least 0, got values from {float(mode.min()):g}")
-        return cls(Components(log_weight, x, x.new_tensor([std]), energy, mode.long()))
+        return cls(Components(log_weight, x, x.new_tensor([std]), energy, torch.zeros_like(energy).long()))
 
     # -- what it is made of ------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""q_t, or the noised target, at every point of a grid by matrix products, one for each of the density and its two slopes.
+"""The density q_t, or that of the noised target, at every point of a grid by three matrix products.
 
 Noise does not mix the axes, so seen at the points (x_i, y_j) of a grid every component is a product and
 
@@ -40,7 +40,7 @@ class GridDensity:
         self._kernels: OrderedDict[tuple, tuple[Parts, Axes]] = OrderedDict()
 
     def __call__(self, t: float, schedule: Schedule, beta: float | None = None) -> Tensor:
-        """(4, side, side), float64: the log of q_t or of the noised, unnormalised target, its gradient, and 1 where they hold."""
+        """The log of q_t or of the noised, unnormalised target, its gradient, and 1 where they hold: (4, side, side), float64."""
         key = (t, schedule)
         if beta is None and key in self._densities:
             return self._densities[key]

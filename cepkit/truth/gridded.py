@@ -70,7 +70,7 @@ class GriddedTruth:
 
     @property
     def spacing(self) -> float:
-        """Between neighbouring points of the grid."""
+        """The distance between neighbouring points of the grid."""
         return 2 * self.extent / (self.side - 1)
 
     def tilt(self, beta: float) -> Mixture:
@@ -134,21 +134,21 @@ class GriddedTruth:
         return self._table(float(t), schedule, None).channels[1:]
 
     def guidance_table(self, t: float, beta: float, schedule: Schedule) -> Tensor:
-        """Likewise the guidance -grad E_t."""
+        """The guidance -grad E_t, likewise."""
         return self._table(float(t), schedule, check_beta(beta)).channels[1:]
 
     def mean_energy_guidance_table(self, t: float, beta: float, schedule: Schedule) -> Tensor:
-        """Likewise -beta grad E[E(x_0) | x_t]."""
+        """The field -beta grad E[E(x_0) | x_t], likewise."""
         x, y, holds = self._table(float(t), schedule, _SMALL_BETA).channels[1:]
         factor = check_beta(beta) / _SMALL_BETA
         return torch.stack([factor * x, factor * y, holds])
 
     def table(self, name: str, t: float, schedule: Schedule, channels: Callable[[float], Tensor]) -> Tensor:
-        """A table of one's own, made by `channels` when it is first asked for; see `look_up`."""
+        """A table of the caller's, made by `channels` when it is first asked for; see `look_up`."""
         return self._kept((float(t), schedule, name), lambda: channels(float(t))).channels
 
     def interpolate(self, tables: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Bilinear in several tables at once.
+        """Interpolate bilinearly in several tables at once.
 
         Args:
             tables: (P, C, side, side), the last channel 1 where the others hold.
@@ -173,7 +173,7 @@ class GriddedTruth:
         channels: Callable[[float], Tensor],
         exact: Callable[[Tensor, Tensor | float], Tensor],
     ) -> Tensor:
-        """A field of one's own at x_t, from tables that are kept under `name`, shape (..., C - 1).
+        """A field of the caller's at x_t, from tables that are kept under `name`, shape (..., C - 1).
 
         Args:
             channels: t -> (C, side, side), values at the grid's points; the last channel is 1 where the others hold.
@@ -230,7 +230,7 @@ class GriddedTruth:
         return self._interpolate(x_t, self._table(float(t), schedule, beta), lambda x: exact(x, t, *rest), first, last)
 
     def _interpolate(self, x: Tensor, table: _Table, exact: Callable[[Tensor], Tensor], first: int, last: int) -> Tensor:
-        """Bilinear in a table; `exact` answers for the points at which it does not hold."""
+        """Interpolate bilinearly in a table; `exact` answers for the points at which it does not hold."""
         rows = x.reshape(-1, 2)
         channels = table.channels[first:last] if table.everywhere else table.channels[first:]  # the last says where they hold
         (values,), (off,) = self._sample(channels[None], rows[None])
@@ -248,7 +248,7 @@ class GriddedTruth:
 
 
 class _Table(NamedTuple):
-    """What is looked up: channels (C, side, side), float32, the last 1 where the others hold."""
+    """A table to look up in: channels (C, side, side), float32, the last 1 where the others hold."""
 
     channels: Tensor
     everywhere: bool

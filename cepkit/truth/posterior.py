@@ -1,4 +1,4 @@
-"""Theorem 3.1 on a view of components: what the posterior over components says of the energy.
+"""Theorem 3.1 for components seen through noise: energies and fields from the posterior over components.
 
     E_t = log q_t - log p~_t,   -grad E_t = grad log p~_t - grad log q_t,   mean energy = E[E(x_0) | x_t]
 
@@ -20,7 +20,7 @@ _SHARED_EXPONENT = {torch.float32: -40.0, torch.float64: -600.0}
 
 
 class Fields(NamedTuple):
-    """Everything a picture of guidance needs at the rows x_t, computed in one pass."""
+    """Density, score, intermediate energy and guidance at the rows x_t, computed in one pass."""
 
     log_q: Tensor
     score: Tensor

@@ -1,4 +1,4 @@
-"""The six two-dimensional toys of the CEP paper (section 5.1 and its code), and a toy made from anyone's own data.
+"""The six two-dimensional toys of the CEP paper (section 5.1 and its code).
 
 Each toy is x_0 = curve or centre + box jitter + Gaussian noise, with a label e (a reward, high is good) that becomes the
 energy E = 1 - e. `sample` follows the recipe itself; `truth` is the same distribution as a closed-form `Mixture`.

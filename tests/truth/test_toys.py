@@ -261,9 +261,6 @@ BAD_KEYWORDS = {
     "negative weight": ({"weight": [1.0, -1.0, 1.0]}, "weight"),
     "no weight at all": ({"weight": [0.0, 0.0, 0.0]}, "weight"),
     "weights of another length": ({"weight": [1.0, 1.0]}, "weight"),
-    "negative mode": ({"mode": [0, -1, 1]}, "mode"),
-    "half a mode": ({"mode": [0, 0.5, 1]}, "mode"),
-    "modes of another length": ({"mode": [0, 1]}, "mode"),
 }
 
 
