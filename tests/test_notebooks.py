@@ -109,7 +109,7 @@ def test_every_view_works_on_your_own_points(path, monkeypatch):
         cell.source, more = re.subn(r'^(toy, .*= )make_toy\("\w+"\)', rf"\1{OWN}", cell.source, flags=re.MULTILINE)
         replaced += count + labs + more
     assert replaced
-    notebook.cells.insert(0, nbformat.v4.new_code_cell("from cepkit.truth.toys import from_points"))
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("from cepkit import from_points"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": path.parent}}).execute()

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from cepkit.diffusion.denoisers import predict
-from cepkit.diffusion.guidance import DPSGuidance, Guidance, ScaledGuidance, SumGuidance, ZeroGuidance
+from cepkit.diffusion.guidance import DPSGuidance, Guidance, ZeroGuidance
 from cepkit.diffusion.process import eps_from_score, x0_from_eps
 from cepkit.diffusion.schedules import Schedule
 from cepkit.truth.exact import Mixture
@@ -83,10 +83,6 @@ def _pulled_back(truth: GriddedTruth | Mixture, x0: Tensor, by_x: Tensor, by_y: 
 
 def tabulated(field: Field, truth: GriddedTruth) -> Field:
     """The same field, with the sums over the truth looked up where it is one of the truth's own guidances."""
-    if isinstance(field, ScaledGuidance):
-        return replace(field, guidance=tabulated(field.guidance, truth))
-    if isinstance(field, SumGuidance):
-        return replace(field, parts=tuple(tabulated(part, truth) for part in field.parts))
     if isinstance(field, ExactGuidance | MeanEnergyGuidance) and field.truth is truth.truth:
         return replace(field, truth=truth)
     if isinstance(field, DPSGuidance) and isinstance(field.denoiser, ExactDenoiser):
@@ -99,10 +95,6 @@ def tabulated(field: Field, truth: GriddedTruth) -> Field:
 
 def has_table(field: Field | None, truth: GriddedTruth) -> bool:
     """Whether `LookedUp` can take this field: all it is made of lies in the tables of `truth`."""
-    if isinstance(field, ScaledGuidance):
-        return has_table(field.guidance, truth)
-    if isinstance(field, SumGuidance):
-        return all(has_table(part, truth) for part in field.parts)
     if isinstance(field, ExactGuidance | MeanEnergyGuidance | TabulatedDPS):
         return field.truth is truth
     return isinstance(field, ZeroGuidance)
@@ -136,12 +128,6 @@ class LookedUp:
         return values
 
     def _table(self, field: Field, t: float) -> Tensor:
-        if isinstance(field, ScaledGuidance):
-            x, y, holds = self._table(field.guidance, t)
-            return torch.stack([field.factor * x, field.factor * y, holds])
-        if isinstance(field, SumGuidance):
-            parts = torch.stack([self._table(part, t) for part in field.parts])
-            return torch.cat([parts[:, :2].sum(0), parts[:, 2:].prod(0)])
         if isinstance(field, ExactGuidance):
             return self._truth.guidance_table(t, field.beta, field.schedule)
         if isinstance(field, MeanEnergyGuidance):
