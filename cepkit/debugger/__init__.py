@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "adapters": ["DiscreteSchedule", "from_diffusers", "from_module"],
         "field_debugger": ["FieldDebugger"],
-        "findings": ["Finding", "Place", "SEVERITIES"],
+        "findings": ["Finding", "SEVERITIES"],
         "report": ["Report"],
         "slices": ["Domain", "Slice"],
     },

@@ -1,13 +1,14 @@
 """Other people's networks as denoisers: any torch module, and a UNet with its scheduler from the diffusers library."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from cepkit.diffusion.denoisers import FunctionDenoiser
@@ -15,10 +16,37 @@ from cepkit.diffusion.schedules import Schedule
 from cepkit.validation import as_float64, check_name, check_number, check_time, check_time_shape
 
 _PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
+_DOUBLE_OR_SINGLE = (torch.float32, torch.float64)
 
 
-def _same(t: Tensor) -> Tensor:
-    return t
+def modules_of(function: object, depth: int = 3) -> list[nn.Module]:
+    """The torch modules that a callable is or uses: as attributes, as owner of a method, in a partial, a closure or a global."""
+    if isinstance(function, nn.Module):
+        return [function]
+    if depth == 0 or isinstance(function, type) or inspect.ismodule(function):
+        return []
+    held = list(getattr(function, "__dict__", {}).values())
+    if inspect.ismethod(function):
+        held += [function.__self__, function.__func__]
+    elif inspect.isfunction(function):
+        names = inspect.getclosurevars(function)
+        held += [*names.nonlocals.values(), *names.globals.values()]
+    elif isinstance(function, functools.partial):
+        held += [function.func, *function.args, *function.keywords.values()]
+    return list({id(module): module for item in held for module in modules_of(item, depth - 1)}.values())
+
+
+@contextlib.contextmanager
+def _evaluation_mode(modules: list[nn.Module]) -> Iterator[None]:
+    """Evaluation mode on the way in, the modes that were found on the way out."""
+    training = [part for module in modules for part in module.modules() if part.training]
+    try:
+        for part in training:
+            part.training = False
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,24 +62,15 @@ class _Batched:
 
     def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         t = check_time_shape(check_time(t), x_t.shape[:-1])
-        rows = x_t.reshape(-1, x_t.shape[-1])
-        times = t.to(x_t.device).expand(x_t.shape[:-1]).reshape(-1)
-        parameter = next(self.network.parameters(), None) if isinstance(self.network, torch.nn.Module) else None
-        dtype = parameter.dtype if parameter is not None and parameter.is_floating_point() else x_t.dtype
-        inputs = rows.to(dtype)
-        if self.shape is not None:
-            inputs = inputs.reshape(-1, *self.shape)
-        scaled = self.time(times.double())  # before rounding to float32, so that whole numbers stay whole
-        training = [m for m in self.network.modules() if m.training] if isinstance(self.network, torch.nn.Module) else []
-        try:
-            for module in training:
-                module.training = False
-            with torch.set_grad_enabled(torch.is_grad_enabled() and x_t.requires_grad):
-                value = self.network(inputs, scaled.to(dtype) if scaled.is_floating_point() else scaled)
-        finally:
-            for module in training:
-                module.training = True
-        return self._flat(value, x_t)
+        modules = modules_of(self.network)
+        parameter = next((p for module in modules for p in module.parameters() if p.is_floating_point()), x_t)
+        inputs = x_t.reshape(-1, *(self.shape or x_t.shape[-1:])).to(parameter.dtype)
+        times = self.time(t.to(x_t.device).expand(x_t.shape[:-1]).reshape(-1).double())
+        if times.dtype == torch.float64:  # a half network's embedding of the time needs all its digits
+            times = times.to(parameter.dtype if parameter.dtype in _DOUBLE_OR_SINGLE else torch.float32)
+        gradients = torch.is_grad_enabled() and x_t.requires_grad
+        with _evaluation_mode(modules), torch.set_grad_enabled(gradients):
+            return self._flat(self.network(inputs, times), x_t)
 
     def _flat(self, value: Any, x_t: Tensor) -> Tensor:
         value = getattr(value, "sample", value)
@@ -67,17 +86,18 @@ class _Batched:
 
 
 def from_module(
-    module: Callable, schedule: Schedule, parametrisation: str = "eps", *, time: Callable[[Tensor], Tensor] = _same
+    module: Callable, schedule: Schedule, parametrisation: str = "eps", *, time: Callable[[Tensor], Tensor] = lambda t: t
 ) -> FunctionDenoiser:
     """A network f(x (n, D), t (n,)) -> (n, D) as a denoiser.
 
-    A scalar t is spread over the batch, leading dimensions are flattened, the network's own dtype is respected. It runs in
-    evaluation mode and is left as it was; gradients are recorded only if x_t requires them.
+    A scalar t is spread over the batch, leading dimensions are flattened, and x has the network's own dtype. Modules run in
+    evaluation mode and are left as they were. Gradients are recorded only if x_t requires them.
 
     Args:
-        module: a torch module or any callable of that kind.
+        module: a torch module, or a callable that uses one, such as a lambda that binds a condition.
         parametrisation: what it predicts: "eps", "score", "x0" or "v".
-        time: from t in [0, 1], float64 (n,), to what the network wants, such as ``lambda t: 1000 * t``.
+        time: from t in [0, 1], float64 (n,), to what the network wants, such as ``lambda t: 1000 * t``. A result in float64 is
+            rounded to the network's dtype, but to no less than float32; any other dtype is passed as it is.
 
     Raises:
         ValueError: not callables, not a schedule, or an unknown parametrisation.
@@ -95,7 +115,7 @@ def from_module(
 class DiscreteSchedule(Schedule):
     """The schedule of a model trained on T discrete noise levels: index i lies at t = i / (T - 1).
 
-    Between the levels log_snr is interpolated linearly in t, so it falls strictly and its inverse is exact. At t = 0 stands the
+    Between the levels log_snr is interpolated linearly in t, so it falls strictly and its inverse is exact. At t = 0 is the
     model's least noise, not none.
 
     Args:
@@ -108,7 +128,7 @@ class DiscreteSchedule(Schedule):
     def __post_init__(self) -> None:
         values = as_float64(self.alphas_cumprod, "alphas_cumprod").cpu()
         falling = values.ndim == 1 and len(values) >= 2 and bool((values.diff() < 0).all())
-        if not falling or not 0.0 < float(values.min()) or not float(values.max()) < 1.0:
+        if not falling or not 0.0 < float(values[-1]) or not float(values[0]) < 1.0:
             raise ValueError(
                 "alphas_cumprod: expected at least two strictly falling numbers in (0, 1), such as a scheduler's without "
                 f"zero terminal signal, got shape {tuple(values.shape)}"
@@ -168,7 +188,7 @@ def from_diffusers(
     levels = getattr(scheduler, "alphas_cumprod", None)
     if levels is None:
         raise ValueError(f"scheduler: expected an object with alphas_cumprod, got {type(scheduler).__name__}")
-    kind = _read(scheduler, "prediction_type")
+    kind = _read_config(scheduler, "prediction_type")
     parametrisation = _PREDICTIONS[check_name(kind, _PREDICTIONS, name="scheduler.config.prediction_type")]
     size = _image_shape(unet) if shape is None else tuple(shape)
     if len(size) != 3:
@@ -178,14 +198,14 @@ def from_diffusers(
     return FunctionDenoiser(_Batched(unet, schedule.index, size), schedule, parametrisation), schedule
 
 
-def _read(owner: object, name: str) -> Any:
+def _read_config(owner: object, name: str) -> Any:
     """An entry of an object's `config`, which may be a mapping or have attributes; None where there is none."""
     config = getattr(owner, "config", None)
     return config.get(name) if isinstance(config, dict) else getattr(config, name, None)
 
 
 def _image_shape(unet: object) -> tuple[int, ...]:
-    channels, size = _read(unet, "in_channels"), _read(unet, "sample_size")
+    channels, size = _read_config(unet, "in_channels"), _read_config(unet, "sample_size")
     if channels is None or size is None:
         raise ValueError("shape: expected (C, H, W), because unet.config has no in_channels and sample_size; got None")
     return (channels, size, size) if isinstance(size, int) else (channels, *size)

@@ -1,63 +1,49 @@
-"""Calling what the user handed over: any mistake it makes is recorded, and the checks go on with what is left.
+"""The one place where a user's callables are called: every mistake is recorded, and the checks go on with what is left.
 
 A callable is called as the samplers of `cepkit.diffusion.sampling` call it: x_t of shape (n, D), `t` a 0-dim float64 tensor,
-gradients off. One that only works with gradients on, or with one time per row, is reported and then served that way.
+gradients off. One that works only with gradients on, or with one time per row, is recorded and from then on called that way.
 """
 
-from __future__ import annotations
-
+import math
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from cepkit.debugger.findings import Finding, finding
-from cepkit.diffusion.denoisers import Denoiser
-from cepkit.diffusion.process import convert
-
-_REMEDIES = {
-    "raised": "call it by hand with these shapes and a 0-dim tensor t, and read the traceback",
-    "type": "return a torch tensor; torch.as_tensor(...).to(x_t) turns an array into one",
-    "shape": "return one value per entry of x_t (an energy: one per point, so squeeze a last axis of size one)",
-    "device": "let tensors made inside follow x_t.device",
-    "dtype": "let tensors made inside follow x_t.dtype; float64 numbers and arrays promote float32 points",
-    "gradients": "samplers call under no_grad; wrap the inside in `with torch.enable_grad():`",
-    "time per row": "samplers pass one scalar t; use t.expand(x_t.shape[0]) inside, or `from_module` for a network",
-    "non-finite": "look for 0 / 0, log(0), an overflowing exp, or a division by alpha_t or sigma_t near its zero",
-}
-_WORDS = {
-    "raised": "raised",
-    "type": "did not return a tensor",
-    "shape": "returned a wrong shape",
-    "device": "returned a tensor on another device",
-    "dtype": "returned another dtype",
-    "gradients": "works only with gradients enabled",
-    "time per row": "fails with a scalar t",
-    "non-finite": "returned NaN or infinite values",
-}
 _WAYS = ((False, False), (True, False), (False, True), (True, True))  # (gradients on, one time per row)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One failed call: the kind, the noise level, what came, and for non-finite values how many and where."""
+    """One mistake of a call.
+
+    Attributes:
+        kind: a key of `cepkit.debugger.checks.callables.KINDS`.
+        t: the noise level.
+        came: what came instead, in words.
+        share: the share of the points with values that are not finite.
+        points: the points with such values, (m, D).
+    """
 
     kind: str
     t: float
     came: str
-    count: int = 0
-    total: int = 0
-    where: Tensor | None = None  # the offending points (m, D)
+    share: float = 0.0
+    points: Tensor | None = None
 
 
-class Probe:
-    """A user's callable (x_t, t) -> tensor that cannot bring the others down.
+class RecordedCallable:
+    """A user's callable (x_t, t) -> tensor whose mistakes are recorded instead of raised.
 
     Args:
         function: the callable.
-        name: what it is called in findings.
-        per_point: whether it returns one number per point (an energy) instead of a vector.
+        name: its name in findings.
+        per_point: whether it returns one number per point, as an energy does, instead of a vector.
+
+    Raises:
+        ValueError: `function` is not callable.
     """
 
     def __init__(self, function: Callable, name: str, *, per_point: bool = False) -> None:
@@ -65,75 +51,97 @@ class Probe:
             raise ValueError(f"{name}: expected a callable (x_t, t) -> tensor, got {type(function).__name__}")
         self.function, self.name, self.per_point = function, name, per_point
         self.faults: list[Fault] = []
-        self.calls = self.failures = 0
+        self.calls = 0
         self._way = _WAYS[0]
 
-    def __call__(self, x: Tensor, t: float | Tensor, *, quiet: bool = False) -> Tensor | None:
-        """The value at x (n, D), detached, NaN in rows where x is not finite; None where nothing of use came.
+    def __call__(self, x: Tensor, t: float | Tensor, *, within: float = math.inf) -> Tensor | None:
+        """The value at x (n, D), detached, NaN in rows where x is not finite; None if the call failed.
 
         Args:
-            quiet: do not record non-finite values, for points whose position may itself be the consequence of a fault.
+            within: record values that are not finite only at points whose coordinates are all smaller than this. Points further
+                out may be the consequence of another fault.
         """
         t = torch.as_tensor(t, dtype=torch.float64).detach().cpu()
-        sound = torch.isfinite(x).all(-1)
-        here = x.detach()[sound]
+        finite = torch.isfinite(x).all(-1)
+        points = x.detach()[finite]
         self.calls += 1
-        if not len(here):
+        if not len(points):
             return x.new_full(x.shape[:-1] if self.per_point else x.shape, torch.nan)
-        value = self._checked(self._call(here, t), here, float(t))
+        value = self._checked(self._call(points, t), points, float(t))
         if value is None:
-            self.failures += 1
             return None
-        bad = ~torch.isfinite(value.reshape(len(here), -1)).all(-1)
-        if bool(bad.any()) and not quiet:
-            self._record(Fault("non-finite", float(t), "", int(bad.sum()), len(here), here[bad].cpu()))
-        if bool(sound.all()):
+        bad = ~torch.isfinite(value.reshape(len(points), -1)).all(-1) & (points.abs().amax(-1) < within)
+        if bool(bad.any()):
+            came = f"{int(bad.sum())} of {len(points)} points"
+            self._record(Fault("non-finite", float(t), came, float(bad.double().mean()), points[bad].cpu()))
+        if bool(finite.all()):
             return value
         whole = x.new_full((len(x), *value.shape[1:]), torch.nan)
-        whole[sound] = value
+        whole[finite] = value
         return whole
 
     def is_double(self, x: Tensor, t: float) -> bool:
-        """Whether it computes in float64 when x (n, D) is float64, so that small steps can be told; nothing is recorded."""
-        trial = Probe(self.function, self.name, per_point=self.per_point)
+        """Whether small steps of x (n, D), float64, change the value: a network may compute in float32 inside."""
+        trial = RecordedCallable(self.function, self.name, per_point=self.per_point)
         trial._way = self._way
         value, beside = trial(x, t), trial(x * (1 + 1e-11), t)
-        # a network that turns its input to float32 inside returns the same float64 numbers for both
         return value is not None and beside is not None and not trial.faults and not torch.equal(value, beside)
 
-    def with_graph(self, x: Tensor, t: float) -> Tensor | None:
-        """The value at x with its autograd graph, None if that fails."""
+    def minus_gradient(self, x: Tensor, t: float, reach: float) -> tuple[Tensor | None, str]:
+        """-grad of an energy at x (n, D), and how it was found: by automatic differentiation or else by central differences.
+
+        Args:
+            reach: a length of the domain, which sets the step of the differences.
+        """
+        leaf = x.detach().clone().requires_grad_(True)
         with torch.enable_grad():
             try:
-                value = self.function(x, torch.tensor(t, dtype=torch.float64))
-            except Exception:
-                return None
-        return value if isinstance(value, Tensor) else None
+                value = self.function(leaf, torch.tensor(t, dtype=torch.float64))
+                if value.requires_grad and value.shape == x.shape[:-1]:
+                    (gradient,) = torch.autograd.grad(value.sum(), leaf)
+                    return -gradient, "automatic differentiation"
+            except Exception:  # no tensor, an in-place change, a cut graph, or a formula without a derivative
+                pass
+        double = self.is_double(x[:64].double(), t)
+        x, step = (x.double(), 1e-5 * reach) if double else (x, 1e-2 * reach)
+        slopes = []
+        for axis in torch.eye(x.shape[-1]).to(x):
+            slopes.append(self.slope(x, t, axis, step))
+            if slopes[-1] is None:
+                return None, "finite differences"
+        return -torch.stack(slopes, -1).to(leaf), "finite differences"
+
+    def slope(self, x: Tensor, t: float, direction: Tensor, step: float) -> Tensor | None:
+        """The derivative at x (n, D) along a unit vector (D,), by central differences; None if a call failed."""
+        ahead, behind = self(x + step * direction, t, within=0), self(x - step * direction, t, within=0)
+        return None if ahead is None or behind is None else (ahead - behind) / (2 * step)
 
     def _call(self, x: Tensor, t: Tensor) -> object:
+        """What the function returns, or the exception it raises however it is called."""
         error: Exception | None = None
         for way in dict.fromkeys((self._way, *_WAYS)):
             gradients, rows = way
+            points, times = x.clone(), (t.to(x).expand(len(x)) if rows else t).clone()
             try:
-                with torch.enable_grad() if gradients else torch.no_grad():
-                    value = self.function(x.clone(), t.to(x).expand(len(x)) if rows else t)
+                with torch.set_grad_enabled(gradients):
+                    value = self.function(points, times)
             except Exception as caught:
                 error = error or caught
                 continue
             if way != self._way:
-                words = str(error).splitlines()[0][:160] if str(error) else ""
                 for kind, needed in zip(("gradients", "time per row"), way, strict=True):
                     if needed:
-                        self._record(Fault(kind, float(t), f"{type(error).__name__}: {words}"))
+                        self._record(Fault(kind, float(t), _words(error)))
                 self._way = way
+            if not torch.equal(points, x) or bool((times != t.to(times)).any()):
+                self._record(Fault("in place", float(t), "the sampler goes on with the changed tensor"))
             return value
         return error
 
     def _checked(self, value: object, x: Tensor, t: float) -> Tensor | None:
         expected = x.shape[:-1] if self.per_point else x.shape
         if isinstance(value, Exception):
-            words = str(value).splitlines()[0][:200] if str(value) else "no message"
-            return self._record(Fault("raised", t, f"{type(value).__name__}: {words}"))
+            return self._record(Fault("raised", t, _words(value)))
         if not isinstance(value, Tensor):
             return self._record(Fault("type", t, type(value).__name__))
         if value.shape != expected:
@@ -152,54 +160,6 @@ class Probe:
             self.faults.append(fault)
 
 
-def score_of(score: object) -> Callable:
-    """The score of a denoiser, whatever it predicts; any other callable as it is."""
-    if not isinstance(score, Denoiser):
-        return score
-    denoiser: Denoiser = score
-
-    def function(x_t: Tensor, t: Tensor) -> object:
-        value = denoiser(x_t, t)
-        if not isinstance(value, Tensor) or value.shape != x_t.shape:
-            return value  # the probe says what is wrong with it
-        return convert(value, denoiser.parametrisation, "score", x_t, t, denoiser.schedule)
-
-    return function
-
-
-def check_calls(probes: list[Probe], plane: object) -> list[Finding]:
-    """One finding per callable and kind of mistake, or "ok" for each callable that made none."""
-    found = []
-    for probe in probes:
-        kinds = dict.fromkeys(fault.kind for fault in probe.faults)
-        found += [_describe(probe, kind, plane) for kind in kinds]
-        if not kinds:
-            found.append(
-                finding("calls", "ok", f"The {probe.name} gave finite tensors of the right shape in all of {probe.calls} calls.")
-            )
-    return found
-
-
-def _describe(probe: Probe, kind: str, plane: object) -> Finding:
-    faults = [fault for fault in probe.faults if fault.kind == kind]
-    times = sorted({round(fault.t, 4) for fault in faults})
-    at = f"at t = {times[0]:g}" if len(times) == 1 else f"at {len(times)} noise levels from t = {times[0]:g} to {times[-1]:g}"
-    remedy = _REMEDIES[kind]
-    if kind != "non-finite":
-        first = faults[0]
-        severity = "warning" if kind == "dtype" else "error"
-        # a way of calling that works is kept after the first failure, so its level says nothing
-        at = "" if kind in ("gradients", "time per row") else f" {at}"
-        text = f"The {probe.name} {_WORDS[kind]}{at}: {first.came}."
-        return finding("calls", severity, text, figure=float(len(faults)), t=first.t, remedy=remedy)
-    worst = max(faults, key=lambda fault: fault.count / fault.total)
-    uv = plane.coordinates(worst.where)
-    middle = uv.median(0).values
-    low, high = uv.min(0).values, uv.max(0).values
-    box = " x ".join(f"[{float(a):.2f}, {float(b):.2f}]" for a, b in zip(low, high, strict=True))
-    share = worst.count / worst.total
-    text = (
-        f"The {probe.name} {_WORDS[kind]} {at}; worst at t = {worst.t:.3g}, "
-        f"{worst.count} of {worst.total} points ({share:.1%}), in the box {box}."
-    )
-    return finding("non-finite", "error", text, figure=share, x=middle, t=worst.t, remedy=remedy)
+def _words(error: Exception) -> str:
+    """The type of an exception and the first line of its message, even if its message cannot be printed."""
+    return "".join(traceback.format_exception_only(error)).splitlines()[0][:200]

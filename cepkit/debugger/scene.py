@@ -1,39 +1,54 @@
-"""What the checks look at: the settings of a run, the points where the noisy density matters, and the fields on them."""
+"""The scene that the checks look at: the arguments, the points where the noisy density matters, and the fields on them."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cepkit.debugger.calls import Probe
-from cepkit.debugger.findings import Place
+from cepkit.debugger.arguments import check_schedule, check_support, check_times, check_truth, device_and_dtype
+from cepkit.debugger.calls import RecordedCallable
 from cepkit.debugger.slices import Domain, Slice
-from cepkit.diffusion.denoisers import FunctionDenoiser
+from cepkit.debugger.thresholds import CREDIBLE
+from cepkit.diffusion.denoisers import Denoiser, FunctionDenoiser, predict
+from cepkit.diffusion.guidance import same_schedule
 from cepkit.diffusion.process import perturb
-from cepkit.diffusion.sampling import sample
+from cepkit.diffusion.sampling import METHODS, Step, initial_noise, sampling_steps
 from cepkit.diffusion.schedules import Schedule
 from cepkit.truth.exact import Mixture
+from cepkit.truth.fields import ExactDenoiser
+from cepkit.truth.metrics import PROBE_TIMES
+from cepkit.validation import check_name, check_number
 
 GRID_SIDE = 36  # points along a side of the pictures
+# what is added to the seed for each use of randomness, so that no two share their numbers
+_STREAMS = {
+    "data": 0, "target": 1, "support": 3, "null band": 4, "start": 5, "sampler": 6, "full noise": 7, "exact samples": 8,
+    "data energies": 9, "cloud": 10,
+}  # fmt: skip
 
 
 class CallFailed(RuntimeError):
-    """A callable gave nothing of use where a sampler needed it; the probe has recorded why."""
+    """A callable failed where a sampler needed it; the mistake has been recorded."""
 
 
-@dataclass(frozen=True)
-class Cloud:
-    """Points at one noise level.
+class Clean(NamedTuple):
+    """Clean points (n, D) of the data and of the target, each None if unknown, and where the data come from, in words."""
+
+    data: Tensor | None
+    target: Tensor | None
+    source: str
+
+
+class Cloud(NamedTuple):
+    """Points (n, D) at one noise level.
 
     Attributes:
-        x: (n, D) from q_t, or spread over the domain where nothing is known of q_t.
+        x: from q_t, or spread over the domain where nothing is known of q_t.
         eps: the noise that made them, None where they were not made by noising.
-        guided: (n, D) where the guidance will be asked: from p_t with a truth, else `x`.
+        guided: where the guidance is looked at: from p_t with a truth, else `x`.
     """
 
     x: Tensor
@@ -41,43 +56,73 @@ class Cloud:
     guided: Tensor
 
 
-@dataclass(frozen=True, eq=False)
 class Scene:
-    """One run of the debugger: everything that was given, and what is derived from it once.
+    """Everything that one run of the debugger was given, and what is derived from it once.
 
-    Attributes:
-        support: log q(x_t, t), or clean points (m, D), or None. A log density that fails counts as none.
+    The arguments are those of `cepkit.debugger.FieldDebugger`. The attributes of the same names are checked, with their defaults
+    filled in, and each callable is a `RecordedCallable`; `slice` is called `plane`. A log density `support` that fails counts as
+    none. `arrays` holds what the pictures are drawn from.
     """
 
-    schedule: Schedule
-    domain: Domain
-    plane: Slice
-    times: tuple[float, ...]
-    score: Probe | None
-    guidance: Probe | None
-    energy: Probe | None
-    truth: Mixture | None
-    beta: float
-    scale: float
-    support: Probe | Tensor | None
-    particles: int
-    steps: int
-    method: str
-    seed: int
-    device: torch.device
-    dtype: torch.dtype
-    _fields: dict = field(default_factory=dict)
+    def __init__(
+        self,
+        *,
+        score: Callable | Denoiser | None = None,
+        guidance: Callable | None = None,
+        schedule: Schedule | None = None,
+        domain: object = 4.5,
+        energy: Callable | None = None,
+        truth: Mixture | None = None,
+        beta: float | None = None,
+        scale: float = 1.0,
+        slice: Slice | None = None,
+        times: Iterable[float] = PROBE_TIMES,
+        particles: int = 512,
+        steps: int = 25,
+        method: str = "dpmpp2m",
+        seed: int = 0,
+        support: Callable | Tensor | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        given = {"score": score, "guidance": guidance, "energy": energy}
+        if score is None and guidance is None:
+            raise ValueError("score, guidance: expected at least one callable (x_t, t) -> tensor, got neither")
+        self.score, self.guidance, self.energy = (
+            None if function is None else RecordedCallable(function, name, per_point=name == "energy")
+            for name, function in given.items()
+        )
+        self.plane = Slice.axes(2) if slice is None else slice
+        if not isinstance(self.plane, Slice):
+            raise ValueError(f"slice: expected a cepkit.debugger.Slice, got {type(slice).__name__}")
+        self.schedule = check_schedule(schedule, score)
+        same_schedule(guidance, self.schedule, "guidance")
+        self.truth, self.beta = check_truth(truth, beta, self.plane)
+        support = check_support(support, self.plane)
+        self.device, self.dtype = device_and_dtype(device, dtype, support, given.values())
+        self.support = support.to(device=self.device, dtype=self.dtype) if isinstance(support, Tensor) else support
+        if score is None and truth is not None:
+            score = ExactDenoiser(truth, self.schedule)
+        if isinstance(score, Denoiser):
+            self.score = RecordedCallable(partial(predict, score, "score"), "score")
+        self.domain = Domain.of(domain)
+        self.times = check_times(times)
+        self.scale = check_number(scale, name="scale")
+        self.particles = check_number(particles, name="particles", low=16, integer=True)
+        self.steps = check_number(steps, name="steps", low=1, integer=True)
+        self.method = check_name(method, METHODS, name="method")
+        self.seed = check_number(seed, name="seed", low=0, integer=True)
+        self.arrays: dict[str, np.ndarray] = {}
+        self._fields: dict[tuple[str, float, bool], Tensor | None] = {}
 
-    def generator(self, offset: int = 0) -> torch.Generator:
-        return torch.Generator(self.device).manual_seed(self.seed + offset)
+    def generator(self, stream: str, index: int = 0) -> torch.Generator:
+        """A fresh generator for one use of randomness, such as "start"."""
+        return torch.Generator(self.device).manual_seed(self.seed + _STREAMS[stream] + index)
 
     @property
-    def dim(self) -> int:
-        return self.plane.dim
-
-    @property
-    def probes(self) -> list[Probe]:
-        return [probe for probe in (self.score, self.guidance, self.energy, self.support) if isinstance(probe, Probe)]
+    def callables(self) -> list[RecordedCallable]:
+        given = (self.score, self.guidance, self.energy, self.support)
+        return [function for function in given if isinstance(function, RecordedCallable)]
 
     # -- points ----------------------------------------------------------------------------------------------------
 
@@ -89,42 +134,35 @@ class Scene:
     @cached_property
     def grid(self) -> Tensor:
         """The same points in space, (side * side, D)."""
-        return self.plane.embed(self.uv).reshape(-1, self.dim)
+        return self.plane.embed(self.uv).reshape(-1, self.plane.dim)
 
     @cached_property
-    def clean(self) -> tuple[Tensor | None, Tensor | None, str]:
-        """Clean points (n, D) of the data, of the target if known, and a word for where they come from."""
+    def clean(self) -> Clean:
+        """The points that stand for the data."""
         if self.truth is not None:
             data, target = (
-                m.sample(self.particles, generator=self.generator(i), dtype=self.dtype)[0]
-                for i, m in enumerate((self.truth, self.truth.tilt(self.beta)))
+                mixture.sample(self.particles, generator=self.generator(stream), dtype=self.dtype)[0]
+                for stream, mixture in (("data", self.truth), ("target", self.truth.tilt(self.beta)))
             )
-            return data, target, "the truth"
+            return Clean(data, target, "the truth")
         if isinstance(self.support, Tensor):
-            chosen = torch.randperm(len(self.support), generator=self.generator(), device=self.device)[: self.particles]
-            return self.support[chosen].to(self.dtype), None, "your points"
+            chosen = torch.randperm(len(self.support), generator=self.generator("data"), device=self.device)[: self.particles]
+            return Clean(self.support[chosen], None, "your points")
         if self.support is None and self.score is not None:
-            own = self.draw(guided=False, steps=self.steps)
+            own = self.draw(steps=self.steps, scale=0.0)
             if own is not None:
                 kept = own[torch.isfinite(own).all(-1) & (own.abs().amax(-1) < 100 * self.domain.reach)]
                 if len(kept) > self.particles // 2:
-                    return kept, None, "the model's own unguided samples"
-        return None, None, "the whole domain" if self.support is None else "your log density"
-
-    @cached_property
-    def source(self) -> str:
-        """Where the points come from, in words."""
-        return self.clean[2]
+                    return Clean(kept, None, "the model's own unguided samples")
+        return Clean(None, None, "the whole domain" if self.support is None else "your log density")
 
     @cached_property
     def clouds(self) -> dict[float, Cloud]:
         """The points for each of `times`."""
-        return {t: self.cloud(t, offset=10 + i) for i, t in enumerate(self.times)}
+        return {t: self._cloud(t, self.generator("cloud", i)) for i, t in enumerate(self.times)}
 
-    def cloud(self, t: float, *, offset: int) -> Cloud:
-        """Points at noise level t, drawn with the seed plus `offset`."""
+    def _cloud(self, t: float, generator: torch.Generator) -> Cloud:
         data, target, _ = self.clean
-        generator = self.generator(offset)
         if data is not None:
             x, eps = perturb(data, t, self.schedule, generator=generator)
             guided = x if target is None else perturb(target, t, self.schedule, generator=generator).x_t
@@ -141,78 +179,74 @@ class Scene:
         """log q_t at x (n, D) from the truth or the given function; None where there is neither or it fails."""
         if self.truth is not None:
             return self.truth.log_q(x, t, self.schedule)
-        if not isinstance(self.support, Probe):
+        if not isinstance(self.support, RecordedCallable):
             return None
-        value = self.support(x, t, quiet=True)  # where nothing can be, minus infinity is a right answer
+        value = self.support(x, t, within=0)  # minus infinity is a right answer where no point can be
         return None if value is None else value.nan_to_num(nan=-1e30, neginf=-1e30)
 
     # -- fields ----------------------------------------------------------------------------------------------------
 
     def on_cloud(self, name: str, t: float) -> Tensor | None:
-        """The field "score" or "guidance" (or "exact": the true guidance) at the cloud's guided points, (n, D)."""
-        return self._field(name, t, "cloud", lambda: self.clouds[t].guided)
+        """The field "score", "guidance" or "exact" (the exact guidance) at the cloud's guided points, (n, D)."""
+        return self._field(name, t, self.clouds[t].guided)
 
     def on_grid(self, name: str, t: float) -> Tensor | None:
         """The field at the picture's points, (side * side, D)."""
-        return self._field(name, t, "grid", lambda: self.grid)
+        return self._field(name, t, self.grid)
 
-    def _field(self, name: str, t: float, where: str, points: Callable) -> Tensor | None:
-        key = (name, t, where)
+    def _field(self, name: str, t: float, x: Tensor) -> Tensor | None:
+        key = (name, t, x is self.grid)
         if key not in self._fields:
             if name == "exact":
-                self._fields[key] = self.truth.guidance(points(), t, self.beta, self.schedule)
+                self._fields[key] = self.truth.guidance(x, t, self.beta, self.schedule)
             else:
-                probe = getattr(self, name)
-                self._fields[key] = None if probe is None else probe(points(), t)
+                function = getattr(self, name)
+                self._fields[key] = None if function is None else function(x, t)
         return self._fields[key]
+
+    # -- for the pictures --------------------------------------------------------------------------------------------
+
+    def keep_curve(self, name: str, values: Mapping[float, float]) -> None:
+        """Keep values over t as arrays[name], and the times as arrays[name + "_times"]."""
+        self.arrays[f"{name}_times"], self.arrays[name] = np.array(list(values)), np.array(list(values.values()))
+
+    def keep_map(self, name: str, values: Tensor, t: float) -> None:
+        """Keep values (side * side,) at the picture's points as arrays[name] (side, side), and t as arrays[name + "_time"]."""
+        self.arrays[f"{name}_time"], self.arrays[name] = np.array(t), self.picture(values)
+
+    def picture(self, values: Tensor) -> np.ndarray:
+        """Values at the picture's points, (side * side, ...), as an array (side, side, ...)."""
+        return values.detach().cpu().double().reshape(GRID_SIDE, GRID_SIDE, *values.shape[1:]).numpy()
 
     # -- samples ---------------------------------------------------------------------------------------------------
 
-    def denoiser(self, *, guided: bool, scale: float | None = None) -> FunctionDenoiser:
-        """The score, with scale * guidance added if wanted, for the samplers; raises `CallFailed` where nothing comes."""
-        scale = self.scale if scale is None else scale
+    @cached_property
+    def path(self) -> list[Step] | None:
+        """Every state of guided sampling with the given method, steps and scale; None where a callable fails."""
+        return None if self.score is None else self._walk(self.particles, self.steps, self.scale, self.method)
+
+    def draw(self, *, steps: int, scale: float, n: int | None = None) -> Tensor | None:
+        """Samples (n, D) from the seed's noise by a deterministic solver, None where a callable fails."""
+        path = self._walk(n or self.particles, steps, scale, "dpmpp2m" if self.method == "sde" else self.method)
+        return None if path is None else path[-1].x
+
+    def _walk(self, n: int, steps: int, scale: float, method: str) -> list[Step] | None:
+        noise = initial_noise((n, self.plane.dim), generator=self.generator("start"), dtype=self.dtype, device=self.device)
+        # values that are not finite are a fault near the data and the noise; further out they may be a consequence
+        within = CREDIBLE * max(1.0, float(self.grid.abs().max()))
 
         def total(x_t: Tensor, t: Tensor) -> Tensor:
             # a path this far out is lost; points as large as this only make other callables raise
             inside = x_t.abs().amax(-1, keepdim=True) < 1e6 * self.domain.reach
             x_t = torch.where(inside, x_t, torch.nan)
-            score = self.score(x_t, t, quiet=True)
-            force = self.guidance(x_t, t, quiet=True) if guided and self.guidance is not None else 0.0
+            score = self.score(x_t, t, within=within)
+            force = self.guidance(x_t, t, within=within) if scale and self.guidance is not None else 0.0
             if score is None or force is None:
-                raise CallFailed(f"nothing of use from the {'score' if score is None else 'guidance'} at t = {float(t):.3g}")
+                raise CallFailed(f"the {'score' if score is None else 'guidance'} failed at t = {float(t):.3g}")
             return score + scale * force
 
-        return FunctionDenoiser(total, self.schedule, "score")
-
-    def draw(self, *, guided: bool, steps: int, scale: float | None = None, n: int | None = None) -> Tensor | None:
-        """Samples (n, D) from the seed's noise by the deterministic solver, None where a callable fails."""
-        method = "dpmpp2m" if self.method == "sde" else self.method
-        denoiser = self.denoiser(guided=guided, scale=scale)
-        shape = (n or self.particles, self.dim)
+        denoiser = FunctionDenoiser(total, self.schedule, "score")
         try:
-            return sample(
-                denoiser, shape, steps=steps, method=method, generator=self.generator(5), dtype=self.dtype, device=self.device
-            )
+            return list(sampling_steps(denoiser, noise, steps=steps, method=method, generator=self.generator("sampler")))
         except CallFailed:
             return None
-
-    # -- for findings and pictures -----------------------------------------------------------------------------------
-
-    def place(self, x: Tensor, t: float | None = None) -> Place:
-        """A `Place` from a point in space (D,)."""
-        return Place(tuple(float(value) for value in self.plane.coordinates(x)), t)
-
-    def picture(self, values: Tensor) -> np.ndarray:
-        """Values at the grid's points as a (side, side, ...) array."""
-        return values.detach().cpu().double().reshape(GRID_SIDE, GRID_SIDE, *values.shape[1:]).numpy()
-
-
-def finite_rows(*fields: Tensor) -> Tensor:
-    """Rows (n,) in which every field (n, D) is finite."""
-    return torch.stack([torch.isfinite(value).all(-1) for value in fields]).all(0)
-
-
-def rms(value: Tensor) -> float:
-    """The root mean square Euclidean norm of the rows that are finite; 0 if there are none."""
-    value = value[torch.isfinite(value).all(-1)].double()
-    return float(value.square().sum(-1).mean().sqrt()) if len(value) else 0.0

@@ -1,9 +1,8 @@
 """A plane through a space of D dimensions, and the rectangle of it that is looked at."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -37,7 +36,7 @@ class Slice:
         object.__setattr__(self, "basis", basis)
 
     @classmethod
-    def axes(cls, dim: int, i: int = 0, j: int = 1, *, at: Tensor | Sequence[float] | None = None) -> Slice:
+    def axes(cls, dim: int, i: int = 0, j: int = 1, *, at: Tensor | Sequence[float] | None = None) -> Self:
         """The plane of coordinates i and j of a space of `dim`, the others held at their values in `at` (default 0)."""
         dim = check_number(dim, name="dim", low=2, integer=True)
         i = check_number(i, name="i", low=0, high=dim - 1, integer=True)
@@ -51,7 +50,7 @@ class Slice:
         return cls(origin, torch.eye(dim, dtype=torch.float64)[[i, j]], (f"$x_{{{i + 1}}}$", f"$x_{{{j + 1}}}$"))
 
     @classmethod
-    def pca(cls, points: Tensor) -> Slice:
+    def pca(cls, points: Tensor) -> Self:
         """The plane through the mean of points (n, D) along their two directions of largest variance."""
         points = as_float64(points, "points")
         if points.ndim != 2 or len(points) < 3 or points.shape[1] < 2:
@@ -61,7 +60,7 @@ class Slice:
         return cls(mean, basis, ("first component", "second component"))
 
     @classmethod
-    def through(cls, a: Tensor, b: Tensor, c: Tensor) -> Slice:
+    def through(cls, a: Tensor, b: Tensor, c: Tensor) -> Self:
         """The plane through three points (D,): `a` is its origin, `b` lies on the first axis."""
         a, b, c = (as_float64(point, name) for point, name in ((a, "a"), (b, "b"), (c, "c")))
         if a.ndim != 1 or len(a) < 2 or a.shape != b.shape or a.shape != c.shape:
@@ -100,7 +99,7 @@ class Domain:
     box: tuple[tuple[float, float], tuple[float, float]]
 
     @classmethod
-    def of(cls, domain: object) -> Domain:
+    def of(cls, domain: object) -> Self:
         """From a half width, (centre, half width) or ((u_lo, u_hi), (v_lo, v_hi)).
 
         Raises:

@@ -1,6 +1,6 @@
 """The numbers that turn a measurement into a warning, each with the reason for its size.
 
-The exact guidance of all six toys (inverse temperature 3, 25 steps) passes every one of them; the faults of the suite do not.
+The exact guidance of all six toys (inverse temperature 3, 25 steps) passes every one of them. The faults of the suite do not.
 """
 
 # RMS of scale * guidance over RMS of the score at points of p_t: 0.4 to 1.6 on the toys at beta = 3, up to 5 at beta = 10.
@@ -57,8 +57,9 @@ DEPARTED_ERROR = 0.25
 SUPPORT_NATS = 2.0
 SUPPORT_PEAK_NATS = 14.0  # for a log density alone, of which no draws are known: below exp(-14) of its peak
 SUPPORT_DISTANCE = 1.5  # for points: beyond this many times the largest gap among true draws
-SUPPORT_TIME = 0.05  # the support is looked at with at least this much noise: nobody minds a sample off a sharp edge by a hair
+SUPPORT_TIME = 0.05  # the support is looked at with at least this much noise, so that tiny overshoots of a sharp edge are ignored
 DIVERGED = 1e3  # times the domain's half width
+CREDIBLE = 4.0  # times the domain's largest coordinate: values that are not finite count on sampled paths up to here
 
 # Median displacement when the steps are doubled, relative to the spread of the samples: 0.014 to 0.03 with 12 steps of the
 # second-order solver on the toys, 0.05 to 0.09 with 6, 0.3 to 0.6 with 3.

@@ -1,5 +1,6 @@
 """Networks of others as denoisers: modules of any parametrisation, and a UNet with its scheduler."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -52,6 +53,30 @@ def test_a_module_is_left_in_the_mode_it_was_found_in_and_without_a_graph():
     first = denoiser(x, 0.4)
     assert network.training and not network.dropout.training
     assert not first.requires_grad and torch.equal(first, denoiser(x, 0.4))  # no dropout
+
+
+@pytest.mark.parametrize("bind", [lambda net: lambda x, t: net(x, t), lambda net: partial(net), lambda net: net.forward])
+def test_a_module_inside_a_callable_runs_in_evaluation_mode(bind):
+    network = Network("eps").train()
+    denoiser = from_module(bind(network), SCHEDULE)
+    x = torch.randn((6, 2), generator=seeded())
+    assert torch.equal(denoiser(x, 0.4), denoiser(x, 0.4)) and network.training and network.dropout.training
+
+
+def test_a_half_network_is_given_its_time_with_all_digits():
+    seen = []
+
+    class Half(nn.Linear):
+        def forward(self, x, t):
+            seen.append(t)
+            return super().forward(x)
+
+    network = Half(2, 2).bfloat16()
+    x = torch.randn((3, 2), generator=seeded())
+    assert from_module(network, SCHEDULE, time=lambda t: 999 * t)(x, 1.0).dtype == torch.float32
+    assert seen[-1].dtype == torch.float32 and seen[-1].tolist() == [999.0] * 3  # 1000 in bfloat16
+    from_module(network, SCHEDULE, time=lambda t: t.bfloat16())(x, 1.0)
+    assert seen[-1].dtype == torch.bfloat16  # a network that wants it so can have it so
 
 
 def test_gradients_flow_to_the_points_if_they_are_asked_for():

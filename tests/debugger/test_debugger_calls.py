@@ -6,7 +6,7 @@ import torch
 from checks import toy_named
 
 from cepkit.debugger import FieldDebugger, Slice
-from cepkit.debugger.calls import Probe
+from cepkit.debugger.calls import RecordedCallable
 from cepkit.diffusion.schedules import VPLinear
 from cepkit.truth.fields import ExactDenoiser, ExactGuidance
 
@@ -31,7 +31,7 @@ def test_a_callable_that_raises_is_named_with_its_level_and_words():
     found = report(raising)
     item = found.finding("calls")
     assert item.severity == "error" and "guidance raised" in item.message and "no such noise level" in item.message
-    assert item.place.t >= 0.8
+    assert item.t >= 0.8
     # the levels where it answers are still compared, and the score is still checked
     assert found.finding("truth-guidance").severity == "ok"
     assert found.finding("truth-score").severity == "ok" and found.finding("score-at-noise").severity == "ok"
@@ -78,7 +78,7 @@ def test_a_wrong_dtype_is_named_and_served():
 
 
 def test_a_tensor_on_another_device_is_named():
-    probe = Probe(lambda x, t: torch.empty(x.shape, device="meta"), "guidance")
+    probe = RecordedCallable(lambda x, t: torch.empty(x.shape, device="meta"), "guidance")
     assert probe(torch.zeros(3, 2), 0.5) is None  # the meta device holds no numbers to go on with
     assert [fault.kind for fault in probe.faults] == ["device"]
 
@@ -92,7 +92,7 @@ def test_nan_in_a_region_is_placed():
     found = report(guidance)
     item = found.finding("non-finite")
     assert item.severity == "error" and 0 < item.figure < 0.6
-    assert item.place.x[0] > 1 and item.place.x[1] > 1 and "box [1." in item.message
+    assert item.x[0] > 1 and item.x[1] > 1 and "box [1." in item.message
     assert found.finding("truth-guidance").severity == "ok"  # where it is finite it is exact
     assert found.finding("divergence").severity == "error"
     assert np.isnan(found.arrays["guidance"]).any() and np.isfinite(found.arrays["score"]).all()
@@ -145,11 +145,30 @@ def test_what_is_handed_over_is_not_changed():
         x.zero_()  # in place on the points it was given
         return field
 
-    assert report(guidance).finding("truth-guidance").figure == pytest.approx(0.0, abs=1e-6)
+    found = report(guidance)
+    assert found.finding("truth-guidance").figure == pytest.approx(0.0, abs=1e-6)
+    assert "The guidance changes x_t or t in place" in found.finding("calls").message  # which a sampler would not survive
+
+
+def test_values_that_are_not_finite_are_found_on_sampled_paths_too():
+    found = report(lambda x, t: torch.where(torch.as_tensor(t > 0.9), torch.nan, EXACT(x, t)))  # beyond every level looked at
+    assert found.finding("non-finite").t > 0.9 and found.finding("non-finite").severity == "error"
+    assert not any("guidance gave" in item.message for item in found.findings)
+
+
+def test_an_exception_that_cannot_be_printed_is_named():
+    class Unprintable(Exception):
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    def broken(x, t):
+        raise Unprintable
+
+    assert "Unprintable" in report(broken).finding("calls").message
 
 
 def test_a_probe_serves_rows_that_are_finite_and_counts_the_rest():
-    probe = Probe(lambda x, t: 2 * x, "score")
+    probe = RecordedCallable(lambda x, t: 2 * x, "score")
     x = torch.tensor([[1.0, 2.0], [torch.nan, 0.0]])
     value = probe(x, 0.5)
     assert torch.equal(value[0], torch.tensor([2.0, 4.0])) and bool(value[1].isnan().all()) and not probe.faults

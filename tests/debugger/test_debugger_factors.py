@@ -6,8 +6,9 @@ import pytest
 import torch
 from checks import seeded
 
-from cepkit.debugger.checks.factors import advice, diagnose, fit_factor, known_factor
-from cepkit.debugger.checks.levels import regression_factor
+from cepkit.debugger.agreement import diagnose
+from cepkit.debugger.checks.score_factor import regression_factor
+from cepkit.debugger.factors import advice, fit_factor, known_factor
 from cepkit.diffusion.process import perturb
 from cepkit.diffusion.schedules import VPCosine, VPLinear
 
@@ -84,7 +85,7 @@ def test_kinds_of_disagreement(change, kind):
 
 def test_levels_that_do_not_count_do_not_decide():
     pairs = {0.1: (field(0), field(0)), 0.9: (field(1), field(2))}
-    assert diagnose(pairs, VPLinear(), tolerance=0.05, weights={0.1: 1.0, 0.9: 0.0}).kind == "same"
+    assert diagnose(pairs, VPLinear(), tolerance=0.05, negligible=frozenset({0.9})).kind == "same"
     assert diagnose(pairs, VPLinear(), tolerance=0.05).worst == 0.9
 
 

@@ -73,6 +73,11 @@ def test_another_schedule_parametrisation_and_float64_raise_no_alarm():
     assert alarms(found) == set(), str(found)
 
 
+def test_thousands_of_particles_are_compared_with_as_many_exact_ones():
+    found = report(particles=4096, times=(0.2,), steps=2, guidance=None)
+    assert "two exact sets of 4096" in found.finding("sample-distance").message
+
+
 @pytest.mark.parametrize("method", ["ddim", "sde"])
 def test_the_other_samplers_raise_no_alarm_with_enough_steps(method):
     found = report(method=method, steps=60, particles=64, times=(0.1, 0.5))
@@ -185,7 +190,7 @@ def test_a_rotation_is_found_by_its_curl(truth, share):
         return field + share * field @ TURN.to(x).T
 
     item = report(guidance, truth=truth, particles=128, steps=4).finding("curl")
-    assert item.severity in ("warning", "error") and item.place.t is not None and len(item.place.x) == 2
+    assert item.severity in ("warning", "error") and item.t is not None and len(item.x) == 2
 
 
 def test_curl_is_measured_as_it_is_defined():
@@ -224,7 +229,7 @@ def test_guided_paths_that_leave_the_support_are_counted():
     for truth in (True, False):
         found = report(guidance, truth=truth)
         item = found.finding("trajectories")
-        assert item.severity == "error" and item.figure > 0.5 and item.place.x[0] > 3.5 and item.place.t is not None
+        assert item.severity == "error" and item.figure > 0.5 and item.x[0] > 3.5 and item.t is not None
         assert found.arrays["outside"][-1] == pytest.approx(item.figure)
 
 

@@ -1,0 +1,69 @@
+"""Checks of the arguments of the debugger."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cepkit.debugger.adapters import modules_of
+from cepkit.debugger.calls import RecordedCallable
+from cepkit.debugger.slices import Slice
+from cepkit.diffusion.denoisers import Denoiser
+from cepkit.diffusion.schedules import Schedule
+from cepkit.truth.exact import Mixture
+from cepkit.validation import check_beta, check_number, check_points
+
+
+def check_schedule(schedule: Schedule | None, score: object) -> Schedule:
+    own = score.schedule if isinstance(score, Denoiser) else None
+    schedule = own if schedule is None else schedule
+    if not isinstance(schedule, Schedule):
+        raise ValueError(f"schedule: expected a cepkit Schedule such as VPLinear(), got {type(schedule).__name__}")
+    if own is not None and own != schedule:
+        raise ValueError(f"schedule: expected the denoiser's own {own}, got {schedule}")
+    return schedule
+
+
+def check_times(times: Iterable[float]) -> tuple[float, ...]:
+    if not isinstance(times, Iterable) or not (values := list(times)):
+        raise ValueError(f"times: expected at least one noise level in (0, 1], got {times!r}")
+    return tuple(sorted({check_number(t, name="times", low=1e-4, high=1.0) for t in values}))
+
+
+def check_truth(truth: object, beta: object, plane: Slice) -> tuple[Mixture | None, float]:
+    """The truth and its inverse temperature, 0 without one."""
+    if truth is None:
+        return None, 0.0 if beta is None else check_beta(beta)
+    if not isinstance(truth, Mixture):
+        raise ValueError(f"truth: expected a cepkit.truth.exact.Mixture, got {type(truth).__name__}")
+    if truth.dim != plane.dim:
+        hint = "; give a slice of that dimension" if plane.dim == 2 else ""
+        raise ValueError(f"truth: expected the {plane.dim} dimensions of the slice, got {truth.dim}{hint}")
+    if beta is None:
+        raise ValueError("beta: expected the inverse temperature of the truth's target, a number of at least 0, got None")
+    return truth, check_beta(beta)
+
+
+def check_support(support: object, plane: Slice) -> RecordedCallable | Tensor | None:
+    if support is None:
+        return None
+    if callable(support):
+        return RecordedCallable(support, "support", per_point=True)
+    if not isinstance(support, (Tensor, np.ndarray)):
+        raise ValueError(f"support: expected a callable log q(x_t, t) or points (m, {plane.dim}), got {type(support).__name__}")
+    points = check_points(torch.as_tensor(support), plane.dim, name="support")
+    if points.ndim != 2 or len(points) < 16:
+        raise ValueError(f"support: expected at least 16 points, shape (m, {plane.dim}), got {tuple(points.shape)}")
+    return points.detach()
+
+
+def device_and_dtype(
+    device: torch.device | str | None, dtype: torch.dtype | None, support: object, callables: Iterable[object]
+) -> tuple[torch.device, torch.dtype]:
+    if dtype not in (None, torch.float32, torch.float64):
+        raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
+    parameters = (p for function in callables for module in modules_of(function) for p in module.parameters())
+    example = support if isinstance(support, Tensor) else next(parameters, torch.empty(0))
+    device = example.device if device is None else torch.device(device)
+    return device, dtype or (example.dtype if example.dtype in (torch.float32, torch.float64) else torch.float32)

@@ -1,0 +1,69 @@
+"""Samples that are not of the target, where the truth is known."""
+
+import math
+
+from torch import Tensor
+
+from cepkit.debugger import thresholds
+from cepkit.debugger.factors import finite_rows
+from cepkit.debugger.findings import Finding, Findings
+from cepkit.debugger.scene import Scene
+from cepkit.truth.metrics import mmd2, mmd2_null_band
+
+
+def check(scene: Scene) -> Findings:
+    """Compare mean energy and MMD^2 of the samples with exact ones, and show what the scale does to them."""
+    if scene.truth is None or scene.path is None:
+        return
+    x = scene.path[-1].x
+    x = x[x.abs().amax(-1) < thresholds.DIVERGED * scene.domain.reach]
+    if len(x) < 2:
+        return
+    # without a guidance the samples should be of the data themselves
+    target = scene.truth if scene.guidance is None else scene.truth.tilt(scene.beta)
+    count = max(4096, 2 * len(x))  # two sets as large as the samples are compared below
+    exact, exact_energies = target.sample(count, generator=scene.generator("exact samples"), dtype=scene.dtype)
+    data_energies = scene.truth.sample(4096, generator=scene.generator("data energies"), dtype=scene.dtype)[1]
+    energies = scene.truth.energy(x)
+    scene.arrays.update({"sample_energies": energies.cpu().numpy(), "exact_energies": exact_energies.cpu().numpy()})
+    yield _energy(scene, energies, exact_energies, data_energies)
+    yield _distance(scene, x, exact[: len(x)], exact[len(x) : 2 * len(x)])
+    if scene.guidance is not None and scene.scale != 1.0:
+        plain = scene.draw(steps=scene.steps, scale=1.0)
+        if plain is not None:
+            unscaled = float(scene.truth.energy(plain[finite_rows(plain)]).mean())
+            yield _scale(scene, float(energies.mean()), unscaled, float(exact_energies.mean()))
+
+
+def _energy(scene: Scene, energies: Tensor, exact: Tensor, data: Tensor) -> Finding:
+    mean, wanted = float(energies.mean()), float(exact.mean())
+    error = math.sqrt(float(energies.var()) / len(energies) + float(exact.var()) / len(exact))
+    text = f"The mean energy of the samples is {mean:.3f}, the target's {wanted:.3f}, the data's {float(data.mean()):.3f}"
+    if abs(mean - wanted) <= max(thresholds.STANDARD_ERRORS * error, thresholds.ENERGY_SHIFT * float(data.std())):
+        return Finding("sample-energy", "ok", text + ".", figure=mean - wanted)
+    if mean < wanted:
+        text, remedy = f"{text}, below the target's: it overshoots.", "the guidance or its scale is too strong"
+    else:
+        text += ", above the target's: it falls short."
+        remedy = "the guidance or its scale is too weak, or points the wrong way"
+    if scene.scale != 1.0:
+        remedy += f"; scale {scene.scale:g} does not sample the target, only scale 1 does (a colder target is a larger beta)"
+    return Finding("sample-energy", "warning", text, figure=mean - wanted, remedy=remedy)
+
+
+def _distance(scene: Scene, x: Tensor, exact: Tensor, other: Tensor) -> Finding:
+    distance = float(mmd2(x, exact))
+    band = mmd2_null_band(exact, other, generator=scene.generator("null band"))
+    text = f"MMD² of the samples to exact ones is {distance:.2g}; two exact sets of {len(x)} reach {band.largest:.2g}"
+    if distance <= max(thresholds.MMD_TIMES_NULL * band.largest, thresholds.MMD_LEAST):
+        return Finding("sample-distance", "ok", text + ".", figure=distance)
+    remedy = "see the findings on the fields and on the steps; a factor in the guidance shows here too"
+    return Finding("sample-distance", "warning", text + ": the samples are not of the target.", figure=distance, remedy=remedy)
+
+
+def _scale(scene: Scene, mean: float, unscaled: float, wanted: float) -> Finding:
+    text = f"At scale {scene.scale:g} the mean energy is {mean:.3f}, at scale 1 {unscaled:.3f}, and the target's {wanted:.3f}"
+    if abs(unscaled - wanted) >= abs(mean - wanted) or abs(mean - wanted) < thresholds.ENERGY_SHIFT:
+        return Finding("scale", "note", text + ".", figure=scene.scale)
+    remedy = "set scale=1 and change beta instead"
+    return Finding("scale", "warning", text + ": scale 1 is nearer.", figure=scene.scale, remedy=remedy)

@@ -1,0 +1,51 @@
+"""Too few steps of the sampler."""
+
+import itertools
+import math
+
+import numpy as np
+from torch import Tensor
+
+from cepkit.debugger.factors import finite_rows
+from cepkit.debugger.findings import Finding, Findings
+from cepkit.debugger.scene import Scene
+from cepkit.debugger.thresholds import STEPS_ERROR, STEPS_WARNING
+
+_PARTICLES = 192  # a median needs no more, and the longest of the runs takes four times the steps
+
+
+def displacement(a: Tensor, b: Tensor) -> float:
+    """The median distance of samples (n, D) from the same noise, relative to the RMS spread of `b`; NaN if none is finite."""
+    rows = finite_rows(a, b)
+    if int(rows.sum()) < 2:
+        return math.nan
+    spread = (b[rows] - b[rows].mean(0)).square().sum(-1).mean().sqrt().clamp_min(1e-12)
+    return float((a[rows] - b[rows]).norm(dim=-1).median() / spread)
+
+
+def check(scene: Scene) -> Findings:
+    """Do the samples still move when the steps are doubled?"""
+    if scene.score is None:
+        return
+    counts = [scene.steps * k for k in (1, 2, 4)]
+    runs = [scene.draw(steps=count, scale=scene.scale, n=min(scene.particles, _PARTICLES)) for count in counts]
+    if any(run is None for run in runs):
+        return
+    first, second = (displacement(a, b) for a, b in itertools.pairwise(runs))
+    scene.arrays.update({"step_counts": np.array(counts), "step_displacement": np.array([first, second])})
+    if not math.isfinite(first):
+        text = f"The samples with {scene.steps} steps are not finite, so nothing can be said of the steps."
+        yield Finding("steps", "warning", text, remedy="see the findings on divergence and on the calls")
+        return
+    order = f" (order {math.log2(first / second):.1f} observed)" if first > 0 and second > 0 else ""
+    text = (
+        f"From {counts[0]} to {counts[1]} steps the samples move by {first:.1%} of their spread, "
+        f"to {counts[2]} by {second:.1%}{order}."
+    )
+    if first <= STEPS_WARNING:
+        yield Finding("steps", "ok", text, figure=first)
+        return
+    remedy = f"too few steps: try {counts[1] if second <= STEPS_WARNING else f'more than {counts[2]}'}"
+    if second > max(0.5 * first, STEPS_WARNING):
+        remedy += "; doubling them hardly helps, so a field is probably rough or too strong"
+    yield Finding("steps", "error" if first > STEPS_ERROR else "warning", text, figure=first, remedy=remedy)
