@@ -28,9 +28,8 @@ _FOLDER = Path(__file__).parent
 with (_FOLDER / "paper_scores.csv").open(encoding="utf-8", newline="") as _file:
     PAPER_SCORES: dict[str, dict[str, str]] = {row.pop("dataset"): row for row in csv.DictReader(_file)}
 """Scores that papers report, by dataset, then by method: as text, "" where there is none."""
-SELECTED_HERE = "selected on these episodes"
 _BASELINES = {scale_name(0.0): "behaviour model", CLONING: "behaviour cloning", BEST_OF_K: f"{BEST_OF_K.replace('-', ' ')} by Q"}
-_COLOURS = {"QGPO": "#009E73", scale_name(0.0): "#999999", CLONING: "#D55E00", BEST_OF_K: "#0072B2"}
+_COLOURS = {"QGPO": "#009E73", CLONING: "#D55E00", BEST_OF_K: "#0072B2"}
 
 
 class ScaleChoice(NamedTuple):
@@ -96,7 +95,7 @@ class Experiment:
         if len(scales) == 1:
             return ScaleChoice(best, seeds, "the only one evaluated")
         if len(seeds) == 1:
-            return ScaleChoice(best, seeds, SELECTED_HERE)
+            return ScaleChoice(best, seeds, "selected on these episodes")
         reported = ", ".join(map(str, seeds[1:]))
         return ScaleChoice(best, seeds[1:], f"chosen on evaluation seed {seeds[0]}, reported on {reported}")
 
@@ -128,54 +127,28 @@ def leaderboard(experiments: Sequence[Experiment], datasets: Sequence[str] = ())
         experiments: see `find_experiments`.
         datasets: names that get a row with papers' scores even where nothing was run, such as `PAPER_SCORES`.
     """
-    rows = [row for experiment in experiments for row in _rows(experiment)]
-    missing = [name for name in datasets if name not in {experiment.first.data for experiment in experiments}]
-    rows += [{"dataset": name, "policy": "not run here", **PAPER_SCORES.get(name, {})} for name in missing]
-    choices = [(experiment, experiment.choose_scale()) for experiment in experiments]
+    run_here = {experiment.first.data for experiment in experiments}
+    named = run_here.union(datasets) & PAPER_SCORES.keys()
     template = (_FOLDER / "leaderboard.md.jinja").read_text(encoding="utf-8")
     text = jinja2.Template(template, trim_blocks=True).render(
-        rows=rows,
-        methods=list(next(iter(PAPER_SCORES.values()))) if any("QGPO" in row for row in rows) else [],
-        missing=missing,
-        experiments=experiments,
-        selected_here=[experiment for experiment, choice in choices if choice is not None and choice.how == SELECTED_HERE],
+        sections=[(experiment, experiment.choose_scale(), _rows(experiment)) for experiment in experiments],
+        missing=[name for name in datasets if name not in run_here],
+        methods=list(next(iter(PAPER_SCORES.values()))) if named else [],
+        paper_scores=PAPER_SCORES,
         notes=list(dict.fromkeys(note for experiment in experiments for note in experiment.first.notes)),
         cell=_cell,
     )
     return text.strip()
 
 
-def _rows(experiment: Experiment) -> list[dict]:
-    """QGPO at its chosen scale, then the baselines, all on the same episodes."""
-    first, choice = experiment.first, experiment.choose_scale()
-    policies = [] if choice is None else [(scale_name(choice.scale), "QGPO", choice.how)]
-    rows = []
-    for policy, words, how in policies + [(policy, words, "") for policy, words in _BASELINES.items()]:
-        pooled = experiment.pooled(policy, None if choice is None else choice.seeds)
-        if pooled is None:
-            continue
-        scale = scale_of(policy)
-        rows.append({
-            "dataset": first.data,
-            "policy": words,
-            "scale": "" if scale is None else f"{scale:g}",
-            "return": "{:.1f} ({:.1f} to {:.1f})".format(pooled.mean, *pooled.interval),
-            "score": "" if pooled.score is None else "{:.1f} ({:.1f} to {:.1f})".format(*pooled.score),
-            "success": "" if pooled.success is None else f"{pooled.success:.0%}",
-            "runs": ", ".join(map(str, pooled.runs)),
-            "episodes": f"{pooled.returns.shape[1]} (starts of seed {', '.join(map(str, pooled.seeds))})",
-            "engine": _engine(first),
-            "how": how,
-            **({} if rows else PAPER_SCORES.get(first.data, {})),
-        })  # fmt: skip
-    return rows
-
-
-def _engine(result: Result) -> str:
-    """Engine, environment and versions."""
-    names = ("mujoco", "gymnasium", "gymnasium-robotics")
-    known = ", ".join(f"{name} {result.versions[name]}" for name in names if name in result.versions)
-    return f"{result.engine} ({result.gymnasium_id}; {known})"
+def _rows(experiment: Experiment) -> list[tuple[str, float | None, Pooled, str]]:
+    """Policy in words, scale, numbers and how the scale was chosen: QGPO, then the baselines, all on the same episodes."""
+    choice = experiment.choose_scale()
+    seeds = None if choice is None else choice.seeds
+    policies = [] if choice is None else [("QGPO", scale_name(choice.scale), choice.how)]
+    policies += [(words, policy, "") for policy, words in _BASELINES.items()]
+    rows = [(words, scale_of(policy), experiment.pooled(policy, seeds), how) for words, policy, how in policies]
+    return [row for row in rows if row[2] is not None]
 
 
 def _cell(text: object) -> str:
@@ -212,15 +185,14 @@ def _point(pooled: Pooled) -> tuple[float, float, float]:
     return (pooled.mean, *pooled.interval) if pooled.score is None else pooled.score
 
 
-def write_report(folders: Sequence[str | Path], out: Path) -> tuple[str, list[Path]]:
+def write_report(folders: Sequence[str | Path], out: str | Path) -> tuple[str, list[Path]]:
     """Write the leaderboard to <out>.md and the figure to <out>.png; return the leaderboard and both paths.
 
     Raises:
         ValueError: a folder without evaluated runs, an evaluation file that cannot be read, or `out` without a file name.
         OSError: the place cannot be written.
     """
-    out = Path(out)
-    out = out.with_suffix("") if out.suffix in (".md", ".png") else out
+    out = Path(str(out).removesuffix(".md").removesuffix(".png"))
     if not out.name:
         raise ValueError(f"out: expected the name of a file, got {str(out)!r}")
     experiments = []
@@ -231,8 +203,8 @@ def write_report(folders: Sequence[str | Path], out: Path) -> tuple[str, list[Pa
         experiments += found
     text, picture = leaderboard(experiments), io.BytesIO()
     scale_figure(experiments).savefig(picture, format="png", dpi=110, facecolor="white")
-    paths = [out.with_name(f"{out.name}{suffix}") for suffix in (".md", ".png")]
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(paths[0], (text + "\n").encode())
-    write_atomically(paths[1], picture.getvalue())
+    paths = [Path(f"{out}.md"), Path(f"{out}.png")]
+    for path, content in zip(paths, ((text + "\n").encode(), picture.getvalue()), strict=True):
+        write_atomically(path, content)
     return text, paths

@@ -100,6 +100,7 @@ class Result:
             for name in ("data", "policy", "environment", "engine", "gymnasium_id", "checkpoint", "weights"):
                 if not isinstance(getattr(found, name), str):
                     raise TypeError(f"{name}: expected text, got {getattr(found, name)!r}")
+            scale_of(found.policy)
             if len(found.returns) != found.episodes or not all(map(math.isfinite, found.returns)):
                 raise ValueError(f"expected {found.episodes} finite returns, got {len(found.returns)}")
         except (UnicodeDecodeError, TypeError, ValueError, RecursionError) as error:

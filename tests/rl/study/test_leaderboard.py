@@ -37,7 +37,7 @@ def test_with_one_evaluation_seed_the_row_says_that_the_scale_was_selected_on_th
     assert row["scale s"] == "3" and row["how the scale was chosen"] == "selected on these episodes"
     assert row["return (95 % interval)"] == "50.0 (50.0 to 50.0)" and row["training seeds"] == "0, 1"
     assert row["episodes per training seed"] == "2 (starts of seed 0)" and row["success"] == ""
-    assert row["engine"] == "d4rl-v2 (Hopper-v4; mujoco 3.3.7, gymnasium 1.4.0)"
+    assert row["engine"] == "d4rl-v2 (Hopper-v4; mujoco 3.3.7; gymnasium 1.4.0)"
     score = f"{normalized_score(HOPPER, 50.0):.1f}"
     assert row["score (95 % interval)"] == f"{score} ({score} to {score})"
     assert row["QGPO, paper"] == "98.0 ± 2.6" and row["BC, paper"] == "52.9"

@@ -121,7 +121,8 @@ def test_a_damaged_result_is_named(tmp_path):
     folder = keep(tmp_path, result("scale-1", [1, 2])) / "seed-0"
     (path,) = folder.glob("eval-*.json")
     whole = path.read_text()
-    wrong = ("2.0", "NaN"), ('"episodes": 2', '"episodes": 3'), ('"scale-1"', "3"), ('"seed": 0', '"seed": null'), ("[]", "{}")
+    wrong = [("2.0", "NaN"), ('"episodes": 2', '"episodes": 3'), ('"seed": 0', '"seed": null'), ("[]", "{}")]
+    wrong += [('"scale-1"', policy) for policy in ("3", '"scale-x"')]
     for text in (whole[:40], "{}", "null", "[" * 100_000, "3", *(whole.replace(*pair) for pair in wrong)):
         path.write_text(text)
         with pytest.raises(ValueError, match=r"scale-1\.json: expected a file that `cepkit eval` wrote"):

@@ -4,6 +4,12 @@ const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDo
 const PANELS = ["behaviour and its support", "Q(s, a)", "exact E_t and its field", "learned E_t and its field"];
 const GUIDED = "#D55E00", WALL = "#7f7f7f", GOAL = "#009E73", BALL = 0.1;
 
+function disc(pen, x, y, radius) {
+  pen.beginPath();
+  pen.arc(x, y, radius, 0, 2 * Math.PI);
+  pen.fill();
+}
+
 function render({ model, el }) {
   const setup = model.get("setup"), luts = setup.luts;
   const root = element("div", { className: "cepkit-root cepkit-maze", "data-lm-suppress-shortcuts": "true" });
@@ -23,19 +29,19 @@ function render({ model, el }) {
   bar.append(...bound.map((one) => one.root), drive);
   let pending = 0, view = null;
 
-  // -- hands ---------------------------------------------------------------------------------------------------------
+  // -- input ---------------------------------------------------------------------------------------------------------
 
-  const put = (place) => model.send({ type: "place", place });
+  const moveTo = (place) => model.send({ type: "place", place });
   map.addEventListener("pointerdown", (event) => {
     const box = map.getBoundingClientRect();
-    if (view && event.button === 0) put(view.back(event.clientX - box.left, event.clientY - box.top));
+    if (view && event.button === 0) moveTo(view.back(event.clientX - box.left, event.clientY - box.top));
   });
   map.addEventListener("keydown", (event) => {
     const move = MOVES[event.key];
     if (!move) return;
     event.preventDefault();
     const stride = event.shiftKey ? 0.02 : 0.1;
-    put(model.get("place").map((value, axis) => Number((value + stride * move[axis]).toFixed(4))));
+    moveTo(model.get("place").map((value, axis) => Number((value + stride * move[axis]).toFixed(4))));
   });
   root.addEventListener("keydown", (event) => event.stopPropagation());
   drive.addEventListener("click", () => {
@@ -74,15 +80,11 @@ function render({ model, el }) {
       for (const [a, b, w, h] of setup.walls) pen.fillRect(view.px(a), view.py(b + h), w * view.unit, h * view.unit + 0.6); // no seam between rows
       pen.globalAlpha = 0.35;
       pen.fillStyle = GOAL;
-      pen.beginPath();
-      pen.arc(view.px(setup.goal[0]), view.py(setup.goal[1]), setup.goal[2] * view.unit, 0, 2 * Math.PI);
-      pen.fill();
+      disc(pen, view.px(setup.goal[0]), view.py(setup.goal[1]), setup.goal[2] * view.unit);
       pen.globalAlpha = 1;
       for (const [name, path] of Object.entries(paths.paths || {})) drawPath(view, typed(path, Float32Array), setup.colours[name], 1.8);
       pen.fillStyle = ink.text;
-      pen.beginPath();
-      pen.arc(view.px(x), view.py(y), Math.max(BALL * view.unit, 4), 0, 2 * Math.PI);
-      pen.fill();
+      disc(pen, view.px(x), view.py(y), Math.max(BALL * view.unit, 4));
       if (v[0] || v[1]) strokeTwice(pen, () => arrow(pen, view.px(x), view.py(y), v[0] * view.unit / 3, -v[1] * view.unit / 3));
     });
     drawAxes(view);
@@ -103,9 +105,7 @@ function render({ model, el }) {
     pen.lineWidth = 1;
     for (let i = 0; i < points.length; i += 2) {
       pen.fillStyle = colours(i / 2);
-      pen.beginPath();
-      pen.arc(view.px(points[i]), view.py(points[i + 1]), size, 0, 2 * Math.PI);
-      pen.fill();
+      disc(pen, view.px(points[i]), view.py(points[i + 1]), size);
       if (size > 3) pen.stroke();
     }
   }
