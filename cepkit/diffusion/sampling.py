@@ -186,7 +186,6 @@ def _walk(denoiser: Denoiser, x: Tensor, times: Tensor, method: str, generator: 
 def sample(
     denoiser: Denoiser,
     shape: tuple[int, ...],
-    schedule: Schedule | None = None,
     *,
     steps: int = 25,
     method: str = "dpmpp2m",
@@ -198,14 +197,9 @@ def sample(
 ) -> Tensor:
     """Draw samples of this shape in one call; the same `generator` state gives the same samples.
 
-    Args:
-        schedule: may be given for readability; it must then be the denoiser's own.
-
     Raises:
-        ValueError: as `sampling_steps`, or `schedule` differs from the denoiser's.
+        ValueError: as `sampling_steps`.
     """
-    if schedule is not None and schedule != denoiser.schedule:
-        raise ValueError(f"schedule: expected the denoiser's own {denoiser.schedule}, got {schedule}")
     x = initial_noise(shape, generator=generator, dtype=dtype, device=device)
     for step in sampling_steps(denoiser, x, steps=steps, method=method, t_end=t_end, spacing=spacing, generator=generator):
         x = step.x

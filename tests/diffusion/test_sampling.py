@@ -253,7 +253,6 @@ BAD = {
     "steps in words": (lambda: draw(steps="5"), "steps", "an integer"),
     "end at the data": (lambda: draw(t_end=0.0), "t_end", "a finite number"),
     "end at the noise": (lambda: draw(t_end=1.0), "t_end", "a finite number"),
-    "another schedule": (lambda: draw(schedule=VPCosine()), "schedule", "the denoiser's own"),
     "three coordinates": (lambda: draw(shape=(4, 3)), "x_t", r"shape \(..., 2\), got \(4, 3\)"),
     "shape is a number": (lambda: draw(shape=4), "shape", ".*got 4"),
     "NaN noise": (lambda: sampling_steps(ExactDenoiser(GAUSSIAN, LINEAR), torch.full((2, 2), math.nan)), "x", "finite"),
