@@ -25,7 +25,7 @@ def main() -> None:
 
     figure, axes = plt.subplots(1, len(TITLES), figsize=(9, 3.15), layout="constrained", dpi=80)
     dots = []
-    for ax, (name, title) in zip(axes, TITLES.items(), strict=True):
+    for ax, title in zip(axes, TITLES.values(), strict=True):
         plots.density(ax, toy, target, 0.02, schedule, title=title, side=90)
         dots.append(ax.plot([], [], ".", color="#ff8a5b", markersize=2.5)[0])
         ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
