@@ -9,25 +9,44 @@ import shutil
 import sys
 from dataclasses import dataclass
 
-_BASE = ("torch", "numpy", "scipy", "matplotlib", "safetensors", "tensorboardX")
-_RL = ("mujoco", "gymnasium", "gymnasium-robotics", "h5py", "minari")
-_NOTEBOOKS = ("jupyterlab", "ipywidgets", "anywidget", "seaborn")
+_BASE = "pip install -c constraints.txt -e ."
+PACKAGES = {
+    # the command that adds them: packages; those of the base are imported, too
+    _BASE: (
+        "torch", "numpy", "scipy", "matplotlib", "safetensors", "tensorboardX", "lazy-loader", "tqdm", "tyro", "jinja2",
+    ),
+    "pip install -c constraints.txt -e '.[course]'": ("jupyterlab", "ipywidgets", "anywidget", "seaborn", "pandas", "voila"),
+    "pip install -c constraints.txt -e '.[rl]'": ("mujoco", "gymnasium", "gymnasium-robotics", "h5py", "minari", "pooch"),
+    "pip install -c constraints.txt -e '.[images]'": ("pillow", "diffusers"),
+    "make d4rl": ("gym", "d4rl"),
+}  # fmt: skip
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One line of the report; `fix` is the command that would add what is missing, `required` whether the base needs it."""
+class Requirement:
+    """One line of the check; `fix` is the command that adds what is missing, `required` whether the base needs it."""
 
     name: str
     found: bool
     detail: str
-    fix: str = ""
+    fix: str
     required: bool = False
 
     def __str__(self) -> str:
         mark = "ok     " if self.found else ("BROKEN " if self.required else "absent ")
-        return f"{mark} {self.name:<12} {self.detail}" + (f"   add it with: {self.fix}" if not self.found and self.fix else "")
+        return f"{mark} {self.name:<18} {self.detail}" + ("" if self.found else f"   add it with: {self.fix}")
+
+
+def doctor() -> int:
+    """Print all requirements; the exit code is 1 where the base is broken."""
+    from cepkit import __version__
+
+    found = examine()
+    print(f"cepkit {__version__}", *found, sep="\n")
+    broken = [requirement.name for requirement in found if requirement.required and not requirement.found]
+    print(f"The base is broken: {', '.join(broken)}." if broken else "The base works. What is absent is optional.")
+    return 1 if broken else 0
 
 
 def find_browser() -> str | None:
@@ -35,43 +54,36 @@ def find_browser() -> str | None:
     return next((path for name in _BROWSERS if (path := shutil.which(name))), None)
 
 
-def _package(name: str, fix: str, *, required: bool = False, load: bool = False) -> Finding:
-    try:
-        version = importlib.metadata.version(name)
-        if load:
-            importlib.import_module(name)
-    except importlib.metadata.PackageNotFoundError:
-        return Finding(name, False, "not installed", fix, required)
-    except Exception as error:  # a broken install may raise anything at import
-        return Finding(name, False, f"does not import: {error}", fix, required)
-    return Finding(name, True, version, required=required)
-
-
-def examine() -> list[Finding]:
-    """All findings, the base first."""
+def examine() -> list[Requirement]:
+    """Check Python, every package, the device and the browser, the base first."""
     supported = (3, 11) <= sys.version_info[:2] < (3, 14)
     detail = platform.python_version() + ("" if supported else " (3.11 to 3.13 expected)")
-    findings = [Finding("python", supported, detail, "install Python 3.11", True)]
-    findings += [_package(name, "pip install -c constraints.txt -e .", required=True, load=True) for name in _BASE]
-    findings.append(_device())
-    findings += [_package(name, "pip install -c constraints.txt -e '.[course]'") for name in _NOTEBOOKS]
-    findings += [_package(name, "pip install -c constraints.txt -e '.[rl]'") for name in _RL]
-    findings.append(_package("gym", "make d4rl"))
-    findings.append(_package("d4rl", "make d4rl"))
+    found = [Requirement("python", supported, detail, "install Python 3.11", True), _device()]
+    found += [_package(name, fix) for fix, names in PACKAGES.items() for name in names]
     browser = find_browser()
-    findings.append(Finding("browser", browser is not None, browser or "no Chromium found", "apt-get install chromium"))
-    return findings
+    return [*found, Requirement("chromium", browser is not None, browser or "no browser found", "apt-get install chromium")]
 
 
-def _device() -> Finding:
+def _package(name: str, fix: str) -> Requirement:
+    required = fix == _BASE
+    try:
+        version = importlib.metadata.version(name)
+        if required:
+            importlib.import_module(name.replace("-", "_"))
+    except importlib.metadata.PackageNotFoundError:
+        return Requirement(name, False, "not installed", fix, required)
+    except Exception as error:  # a broken install may raise anything at import
+        return Requirement(name, False, f"does not import: {error}", fix, required)
+    return Requirement(name, True, version, fix, required)
+
+
+def _device() -> Requirement:
     try:
         import torch
 
-        from cepkit.course.notebook import choose_device
-
-        device = choose_device()
-        detail = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
-        float((torch.ones(2, device=device) * 2).sum())
+        cuda = torch.cuda.is_available()
+        float((torch.ones(2, device="cuda" if cuda else "cpu") * 2).sum())
+        detail = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} thread(s)"
     except Exception as error:  # no torch, or a driver that does not fit it
-        return Finding("device", False, f"cannot compute: {error}", "pip install -c constraints.txt -e .", True)
-    return Finding("device", True, detail, required=True)
+        return Requirement("device", False, f"cannot compute: {error}", _BASE, True)
+    return Requirement("device", True, detail, _BASE, True)

@@ -1,68 +1,77 @@
-"""Where a training is, with the time that its stage still takes: one line that renews itself on a terminal, elsewhere a line
-now and then."""
+"""A training under a progress bar, which Ctrl-C stops between two steps, so that what is saved is a whole one."""
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
-import time
-from typing import TextIO
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
-from cepkit.commands.estimate import duration
-from cepkit.rl.agent.stage import StageStep
+from tqdm import tqdm
 
-_BAR = 24
+_LOSSES_EVERY = 25  # steps; reading a loss makes a GPU wait
+_LINE_SECONDS = 10.0
 
 
-class Progress:
-    """Tells about steps as they come; call it with each.
+class Saveable(Protocol):
+    """A run: iterating trains it, `save` keeps the steps taken so far."""
+
+    def __iter__(self) -> Iterable: ...
+
+    def save(self) -> None: ...
+
+
+def follow(run: Saveable, describe: Callable[[object], tuple[str, int, int, Mapping[str, object]]]) -> object | None:
+    """Train to the end, with a progress bar for each stage on stderr; in a file, with a line every few seconds.
+
+    Ctrl-C ends the training after the current step and saves it; a second Ctrl-C does not wait.
 
     Args:
-        stages: names of all stages, in their order.
-        out: where to write; by default stdout, looked up when told.
-        every: seconds between two lines; on a terminal the line renews itself five times a second.
+        run: to be trained.
+        describe: the stage of a step, its number, how many the stage has, and its losses by name.
+
+    Returns:
+        The step at which Ctrl-C stopped the training; None when it came to its end.
     """
+    pressed: list[int] = []
 
-    def __init__(self, stages: tuple[str, ...], out: TextIO | None = None, *, every: float = 20.0) -> None:
-        self.stages, self.out = stages, out or sys.stdout
-        self.live = self.out.isatty()
-        self.every = 0.2 if self.live else every
-        self._stage, self._begun, self._first, self._told = "", 0.0, 0, 0.0
-        self._open = False
+    def note(number: int, frame: object) -> None:
+        pressed.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def __call__(self, step: StageStep) -> None:
-        """Tell about a step where it is time to, and about the last of each stage."""
-        now = time.monotonic()
-        if step.stage != self._stage:
-            self._stage, self._begun, self._first, self._told = step.stage, now, step.index, now
-        last = step.index == step.steps
-        if last or now - self._told >= self.every:
-            self._told = now
-            self._write(self.line(step, now - self._begun), last)
+    before, bar = signal.signal(signal.SIGINT, note), None
+    try:
+        for step in run:
+            stage, index, steps, losses = describe(step)
+            if bar is None or bar.desc != stage:
+                if bar is not None:
+                    bar.close()
+                bar = _bar(stage, index - 1, steps)
+            bar.update()
+            if index % _LOSSES_EVERY == 0 or index == steps:
+                bar.set_postfix({name: float(loss) for name, loss in losses.items()}, refresh=False)
+            if pressed:
+                run.save()
+                return step
+        return None
+    finally:
+        if bar is not None:
+            bar.close()
+        signal.signal(signal.SIGINT, before)
 
-    def line(self, step: StageStep, seconds: float) -> str:
-        """What is told about a step, `seconds` after the first of its stage in this process."""
-        number = f"{self.stages.index(step.stage) + 1}/{len(self.stages)}" if step.stage in self.stages else ""
-        share = step.index / step.steps
-        words = [f"{number} {step.stage:<9} {step.index:,} of {step.steps:,}"]
-        if self.live:
-            words.insert(0, f"[{'#' * int(share * _BAR):<{_BAR}}]")
-        words += [f"{part} {float(loss):.4g}" for part, loss in step.losses.items()]
-        taken = step.index - self._first
-        if step.index == step.steps:
-            words.append(f"done in {duration(seconds)}")
-        elif taken:
-            words.append(f"{duration(seconds / taken * (step.steps - step.index))} left")
-        return "  ".join(words)
 
-    def _write(self, text: str, last: bool) -> None:
-        if self.live:
-            print(f"\r\033[K{text}", end="\n" if last else "", file=self.out, flush=True)
-            self._open = not last
-        else:
-            print(text, file=self.out, flush=True)
+def _bar(stage: str, done: int, steps: int) -> tqdm:
+    if sys.stderr.isatty():
+        return tqdm(desc=stage, initial=done, total=steps, dynamic_ncols=True)
+    layout = "{desc}: {n_fmt} of {total_fmt} steps in {elapsed}, {remaining} left{postfix}"
+    return tqdm(desc=stage, initial=done, total=steps, file=_Lines(), mininterval=_LINE_SECONDS, bar_format=layout)
 
-    def close(self) -> None:
-        """End a line that is still open, before something else is said."""
-        if self._open:
-            print(file=self.out, flush=True)
-            self._open = False
+
+class _Lines(io.TextIOBase):
+    """Standard error for a bar that cannot renew itself: each state becomes a line."""
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            print(text.strip(), file=sys.stderr, flush=True)
+        return len(text)

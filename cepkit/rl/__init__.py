@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "envs.engines": ["ENGINES", "find_environment", "inertia", "make_env"],
         "envs.engine_check": ["engine_differences"],
         "envs.rollouts": ["rollout"],
+        "agent.estimate": ["estimate"],
         "agent.qgpo_config": ["PRESETS", "QGPOConfig"],
         "agent.qgpo": ["QGPO"],
         "agent.qgpo_run": ["load_run", "resume_run", "start_run"],

@@ -1,4 +1,4 @@
-"""The table of estimators, and the page of the demo."""
+"""The table of estimators."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 
-from cepkit.commands.demo import run_demo
 from cepkit.course.comparison import compare
 from cepkit.diffusion.denoisers import FunctionDenoiser
 from cepkit.diffusion.schedules import VPCosine, VPLinear
@@ -78,10 +77,3 @@ def test_own_points_in_three_dimensions_can_be_compared():
     result = compare(toy, 1.0, SCHEDULE, estimators={"exact": toy_estimators(toy, 1.0, SCHEDULE)["exact"]}, n=300)
     assert all(math.isfinite(row.mmd2) for row in result.rows)
     assert result.row("exact").mean_energy < result.row("no guidance").mean_energy - 0.3
-
-
-def test_the_demo_writes_one_self_contained_page(tmp_path):
-    table, page = run_demo(make_toy("moons"), 3.0, tmp_path / "new" / "folder", n=100)
-    text = page.read_text(encoding="utf-8")
-    assert page.name == "index.html" and text.count("data:image/png;base64,") == 2 and "http" not in text
-    assert all(row.name in text for row in table.rows)

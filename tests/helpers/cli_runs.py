@@ -15,15 +15,19 @@ from cepkit.rl.study.results import Result
 
 NO_WEIGHTS = hashlib.sha256().hexdigest()  # what `weights_of` says of a run folder without files of weights
 TINY = (
-    "behaviour_steps=12", "behaviour_batch=16", "behaviour_widths=8,4", "behaviour_embedding=8", "support_actions=2",
+    "behaviour_steps=12", "behaviour_batch=16", "behaviour_widths=8 4", "behaviour_embedding=8", "support_actions=2",
     "support_steps=2", "support_chunk=300", "warm_start_steps=4", "critic_steps=6", "critic_batch=8", "critic_width=8",
     "energy_steps=6", "energy_batch=4", "energy_width=8", "energy_layers=2", "cloning_steps=6", "act_steps=2",
 )  # fmt: skip
 
 
 def settings(*more):
-    """`--set` arguments of a run that trains in a moment."""
-    return [word for pair in (*TINY, *more) for word in ("--set", pair)]
+    """Options of a run that trains in a moment, and `more` of them as "name=value"."""
+    words = []
+    for pair in (*TINY, *more):
+        name, value = pair.split("=")
+        words += [f"--{name.replace('_', '-')}", *value.split()]
+    return words
 
 
 def maze_excerpt(folder, name="pointmaze-umaze"):

@@ -1,0 +1,64 @@
+"""How options are declared, and values that several commands read."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from typing import Annotated, TypedDict, get_type_hints
+
+import torch
+from tyro.conf import FlagConversionOff, arg
+
+
+def optional(kind: type, metavar: str, default: str) -> object:
+    """The type of an option that may be left out, for a parameter that is None then; `default` says what it stands for."""
+    return Annotated[kind | None, arg(metavar=metavar, help_behavior_hint=f"(default: {default})" if default else "")]
+
+
+def options_of(kind: type, default: str | None = None) -> type:
+    """The fields of a configuration as options of a command, which gets a dictionary of those that were given.
+
+    Args:
+        kind: a dataclass, whose docstring becomes the help of the options.
+        default: said of every option; by default its own default value.
+    """
+    hints, options = get_type_hints(kind), {}
+    for entry in fields(kind):
+        if entry.default is not MISSING:
+            hint = arg(help_behavior_hint=f"(default: {entry.default if default is None else default})")
+            options[entry.name] = Annotated[hints[entry.name], hint, FlagConversionOff]
+    described = TypedDict("Settings", options, total=False)
+    described.__doc__ = kind.__doc__
+    return described
+
+
+def read_numbers(text: str, kind: type, option: str) -> tuple:
+    """Numbers of a kind (int or float) between commas, each once and at least 0.
+
+    Raises:
+        ValueError: anything else.
+    """
+    try:
+        numbers = tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(0 <= number < float("inf") for number in numbers) or len(set(numbers)) != len(numbers):
+        wanted = "whole numbers" if kind is int else "numbers"
+        raise ValueError(f"{option}: expected {wanted} of at least 0 between commas, each once, got {text!r}")
+    return numbers
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; "auto" is a CUDA GPU where there is one.
+
+    Raises:
+        ValueError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch's words for a device it was not built for, or has not
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device: expected auto or a device of this machine, such as cpu, got {name!r} ({reason})") from error
+    return device

@@ -1,0 +1,132 @@
+"""`cepkit eval FOLDER` and `cepkit report FOLDER...`: what trained runs earn."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from cepkit.commands.options import choose_device, optional, read_numbers
+from cepkit.rl.agent.qgpo_run import load_run, read_config
+from cepkit.rl.agent.seed_folders import run_folders
+from cepkit.rl.envs.engines import ENGINES, Environment, find_environment
+from cepkit.rl.study.leaderboard import write_report
+from cepkit.rl.study.results import K, Result, differences, evaluate_run, pool
+from cepkit.validation import check_name, check_number
+
+_HEADING = "| dataset | policy |"  # how a report begins
+
+
+def evaluate(
+    folder: Annotated[Positional[Path], arg(metavar="FOLDER")],
+    /,
+    *,
+    scales: optional(str, "S,S...", "those of the run's settings") = None,
+    episodes: int = 10,
+    engine: optional(str, "NAME", "D4RL's own for locomotion") = None,
+    env: optional(str, "NAME", "that of the dataset") = None,
+    seed: int = 0,
+    baselines: Annotated[bool, arg(help=f"also the behaviour model (scale 0) and the best of {K} actions by Q")] = False,
+    device: str = "auto",
+) -> None:
+    """Evaluate trained runs; what has been evaluated before is not repeated.
+
+    Args:
+        folder: a run folder, or a folder of runs seed-<n>
+        scales: guidance scales between commas
+        episodes: of each run at each scale
+        engine: d4rl-v2, gymnasium-v4, gymnasium-v5 or gymnasium-robotics
+        env: a task for a dataset of your own, such as hopper-medium-v2
+        seed: of the episodes' starts
+        device: auto (a CUDA GPU where there is one), cpu, cuda, cuda:1 ...
+    """
+    chosen = choose_device(device)
+    check_number(episodes, name="--episodes", low=1, high=10**6, integer=True)
+    check_number(seed, name="--seed", low=0, high=2**53, integer=True)
+    values = None if scales is None else read_numbers(scales, float, "--scales")
+    folders = run_folders(folder)
+    names = {read_config(each)["data"]["name"] for each in folders}
+    if len(names) > 1:
+        raise ValueError(f"{folder}: expected runs of one dataset, got {', '.join(sorted(names))}")
+    configs = [load_run(each).config for each in folders]  # all must be finished before the first is evaluated
+    environment = choose_environment(names.pop(), env, engine)
+    for note in differences(environment):
+        print(f"note: {note}", file=sys.stderr)
+    results: list[Result] = []
+    for each, config in zip(folders, configs, strict=True):
+        results += evaluate_run(
+            each,
+            environment,
+            scales=config.scales if values is None else values,
+            episodes=episodes,
+            seed=seed,
+            baselines=baselines,
+            device=chosen,
+            on_result=_print_result,
+        )
+    one = " One training seed: its spread over trainings is not known." if len(folders) == 1 else ""
+    starts = f"{episodes} episodes of each run, starts of seed {seed}; weights after the last step.{one}"
+    print(f"\n{results_table(results)}\n\n{environment.gymnasium_id} on {environment.engine}; {starts}")
+
+
+def _print_result(result: Result, known: bool) -> None:
+    mean = sum(result.returns) / len(result.returns)
+    print(f"seed {result.run_seed}  {result.policy:<11} return {mean:9.2f}{'  (evaluated before)' if known else ''}", flush=True)
+
+
+def choose_environment(data: str, env: str | None, engine: str | None) -> Environment:
+    """The environment of a dataset's name, or the one named.
+
+    Raises:
+        ValueError: an unknown engine or environment; a dataset whose name is no task's.
+    """
+    if engine is not None:
+        check_name(engine, ENGINES, name="--engine")
+    if env is None:
+        try:
+            find_environment(data)
+        except ValueError as error:
+            raise ValueError(
+                f"--env: expected the task that {data} is for, such as hopper-medium-v2, since the name itself is no task's"
+            ) from error
+    return find_environment(env or data, engine)
+
+
+def results_table(results: list[Result]) -> str:
+    """Return and interval of every policy over all runs, and score or success where there are such."""
+    lines = [f"{'policy':<11} {'seeds':>5} {'episodes':>8} {'return':>9}  {'95 % interval':<20} {'score':>6} {'success':>8}"]
+    for name in dict.fromkeys(result.policy for result in results):
+        pooled = pool([result for result in results if result.policy == name])
+        score = "" if pooled.score is None else f"{pooled.score[0]:.1f}"
+        success = "" if pooled.success is None else f"{pooled.success:.0%}"
+        interval = "{:.2f} to {:.2f}".format(*pooled.interval)
+        counts = f"{len(pooled.runs):>5} {pooled.returns.numel():>8}"
+        lines.append(f"{name:<11} {counts} {pooled.mean:>9.2f}  {interval:<20} {score:>6} {success:>8}".rstrip())
+    return "\n".join(lines)
+
+
+def report(
+    folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="FOLDER ...", help_behavior_hint="")],
+    /,
+    *,
+    out: Path = Path("report"),
+) -> None:
+    """Write a table and a figure of all evaluations.
+
+    Args:
+        folders: run folders, or folders of runs seed-<n>
+        out: writes <out>.md and <out>.png
+    """
+    if not folders:
+        raise ValueError("folders: expected at least one run folder, or folder of runs seed-<n>")
+    name = out.with_suffix("") if out.suffix in (".md", ".png") else out
+    table, figure = (Path(f"{name}{suffix}") for suffix in (".md", ".png"))
+    known = table.is_file() and table.read_bytes().startswith(_HEADING.encode())
+    for path in (table, figure):
+        if path.exists() and not known:
+            raise ValueError(f"--out: expected a new name or that of a report, but {path} is none; choose another")
+    text, paths = write_report(folders, out)
+    print(text)
+    print(f"\nWritten: {', '.join(map(str, paths))}")
