@@ -120,4 +120,5 @@ def test_a_report_replaces_no_file_that_is_none(capsys, tmp_path, monkeypatch):
     for asked in (".", "/"):
         assert "expected the name of a file" in run(capsys, "report", folder, "--out", asked, code=2).err
     assert "folders: expected at least one" in run(capsys, "report", code=2).err
-    assert "expected runs that have been evaluated" in run(capsys, "report", tmp_path, code=2).err
+    (tmp_path / "bare").mkdir()
+    assert "expected runs that have been evaluated" in run(capsys, "report", tmp_path / "bare", code=2).err

@@ -55,7 +55,7 @@ def test_each_phase_of_the_critic_counts_for_itself(monkeypatch):
 
 
 def test_memory_counts_data_support_and_seeds():
-    config, rows = tiny(support_actions=16, support_chunk=1000), 100_000
+    config, rows = tiny(support_actions=16, support_chunk=1000), 20_000
     one, three = (by_name(config, rows, (17, 6), seeds=seeds, limit=0.0) for seeds in (1, 3))
     support, states = 4 * 16 * 6 * rows, 4 * 17 * rows
     assert support + states < one["support"].memory < 2 * (support + states)
