@@ -1,17 +1,16 @@
-"""Which machine a policy is measured on: `make_env("hopper-medium-v2")` is D4RL's own physics on a modern MuJoCo.
+"""The simulator that a policy is measured on: `make_env("hopper-medium-v2")` is D4RL's own physics on a modern MuJoCo.
 
 D4RL's v2 tasks ran on MuJoCo 2.1.0, which gave the end caps of capsules 3/4 of a sphere's mass. Later versions corrected that,
-so every body's mass and inertia changed, and Gymnasium's `-v4` environments, the same code otherwise, are another machine.
-Engines:
+so the mass and inertia of every body changed. Gymnasium's `-v4` environments are the same code otherwise, with other physics.
 
 - `d4rl-v2`: Gymnasium v4 with the old `body_mass`, `body_inertia`, `body_ipos` and `body_iquat` written into the model and every
   constant that follows from them recomputed (`mj_setConst`). One step agrees with the real engine to 1e-12
   (`cepkit.rl.envs.engine_check`). The default for D4RL's locomotion names.
 - `gymnasium-v4`, `gymnasium-v5`: as installed; scores differ from D4RL's.
 - `gymnasium-robotics`: the mazes. For the AntMaze and maze2d names of D4RL these are other environments, used under their own
-names.
+  names.
 
-Ant has 111 observations on every engine, as D4RL's data: the last 84, contact forces that were never computed, are zero.
+Ant has 111 observations on every engine, as in D4RL's data. The last 84, contact forces that were never computed, are zero.
 Actions are clipped to their bounds on `d4rl-v2`, as D4RL does.
 """
 
@@ -22,6 +21,7 @@ import difflib
 import functools
 import io
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -29,6 +29,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from cepkit.rl.data.catalogue import CATALOGUE
 from cepkit.rl.envs import maze
 from cepkit.validation import check_name, import_extra
 
@@ -36,29 +39,31 @@ if TYPE_CHECKING:
     import gymnasium
 
 ENGINES = ("d4rl-v2", "gymnasium-v4", "gymnasium-v5", "gymnasium-robotics")
-LOCOMOTION_STEPS = 1000
 D4RL_FOLDER = Path(__file__).parent / "d4rl_v2"
 INERTIAL_CONSTANTS = ("body_mass", "body_inertia", "body_ipos", "body_iquat")
-TESTED_MUJOCO = "3.3."
 _BODIES = {"hopper": "Hopper", "halfcheetah": "HalfCheetah", "walker2d": "Walker2d", "ant": "Ant"}
-_QUALITIES = ("random", "medium", "expert", "medium-replay", "full-replay", "medium-expert")
-_ANT_ZEROS = 84
-_SHIPPED = {"halfcheetah-small-replay": "halfcheetah"}
-_ANT_MAZES = {
-    "umaze": "UMaze", "umaze-diverse": "UMaze", "medium-play": "Medium", "medium-diverse": "Medium_Diverse_GR",
-    "large-play": "Large", "large-diverse": "Large_Diverse_GR",
+_MAZES = {  # D4RL's name without the version: the nearest maze of gymnasium-robotics
+    "antmaze-umaze": "AntMaze_UMaze-v4", "antmaze-umaze-diverse": "AntMaze_UMaze-v4",
+    "antmaze-medium-play": "AntMaze_Medium-v4", "antmaze-medium-diverse": "AntMaze_Medium_Diverse_GR-v4",
+    "antmaze-large-play": "AntMaze_Large-v4", "antmaze-large-diverse": "AntMaze_Large_Diverse_GR-v4",
+    "maze2d-open": "PointMaze_Open-v3", "maze2d-open-dense": "PointMaze_OpenDense-v3",
+    "maze2d-umaze": "PointMaze_UMaze-v3", "maze2d-umaze-dense": "PointMaze_UMazeDense-v3",
+    "maze2d-medium": "PointMaze_Medium-v3", "maze2d-medium-dense": "PointMaze_MediumDense-v3",
+    "maze2d-large": "PointMaze_Large-v3", "maze2d-large-dense": "PointMaze_LargeDense-v3",
 }  # fmt: skip
-_POINT_MAZES = {"open": "Open", "umaze": "UMaze", "medium": "Medium", "large": "Large"}
+_BODY_OF = {name: name.partition("-")[0] for name, entry in CATALOGUE.items() if entry.family == "locomotion"}
+_MAZE_OF = {name: _MAZES[name.rpartition("-")[0]] for name in CATALOGUE if name.startswith(("antmaze-", "maze2d-"))}
+_MAZE_OF |= {name: name for name in _MAZES.values()} | {maze.NAME: "cepkit/PointMaze_UMaze-v0"}
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What a name and an engine come to.
+    """A task resolved to a physics engine and an environment id.
 
     Attributes:
         name: as asked for.
         engine: one of `ENGINES`.
-        gymnasium_id: what is made, by Gymnasium's name.
+        gymnasium_id: Gymnasium's name of the environment.
         body: "hopper", "halfcheetah", "walker2d" or "ant" for locomotion, else None.
     """
 
@@ -73,62 +78,51 @@ class Environment:
         return self.engine != "gymnasium-robotics"
 
     def warn(self, *, stacklevel: int = 2) -> None:
-        """Say (`UserWarning`) in what this differs from the task that the name stands for; silent where it does not."""
-        for message in self._differences():
-            warnings.warn(message, UserWarning, stacklevel=stacklevel + 1)
-
-    def _differences(self) -> Iterator[str]:
+        """Warn (`UserWarning`) where this differs from the task that the name stands for."""
+        message = ""
         if self.engine in ("gymnasium-v4", "gymnasium-v5"):
-            yield (
-                f"{self.name} on {self.engine}: masses and inertias are not those of D4RL's engine, so scores differ from "
-                "D4RL's; engine='d4rl-v2' is D4RL's own"
-            )
-        elif self.engine == "d4rl-v2":
-            version = import_extra("mujoco").__version__
-            if not version.startswith(TESTED_MUJOCO):
-                yield (
-                    f"mujoco {version}: D4RL's engine is reproduced with mujoco 3.3; with 3.8 and later hopper and ant were "
-                    "measured to differ by up to 3 in one step (halfcheetah and walker2d agreed)"
-                )
-        elif self.name != maze.NAME and self.name != self.gymnasium_id:
-            yield (
-                f"{self.name}: D4RL's maze is not available; this is {self.gymnasium_id} of gymnasium-robotics, another "
-                "environment: other starts, goals, coordinates and physics, so results do not compare with D4RL's"
-            )
+            other = "masses and inertias are not those of D4RL's engine, so scores differ from D4RL's"
+            message = f"{self.name} on {self.engine}: {other}; engine='d4rl-v2' is D4RL's own"
+        elif self.engine == "d4rl-v2" and not (version := import_extra("mujoco").__version__).startswith("3.3."):
+            measured = "with 3.8 and later hopper and ant differed by up to 3 in one step (halfcheetah and walker2d agreed)"
+            message = f"mujoco {version}: D4RL's engine is reproduced with mujoco 3.3; {measured}"
+        elif self.engine == "gymnasium-robotics" and self.name not in (maze.NAME, self.gymnasium_id):
+            other = f"this is {self.gymnasium_id} of gymnasium-robotics, with other starts, goals, coordinates and physics"
+            message = f"{self.name}: D4RL's maze is not available; {other}, so results do not compare with D4RL's"
+        if message:
+            warnings.warn(message, UserWarning, stacklevel=stacklevel + 1)
 
     def build(self, *, render_mode: str | None = None) -> gymnasium.Env:
         """Make the environment, with a flat observation of floats, and without any warning of its own."""
-        if self.engine != "gymnasium-robotics":
-            return self._locomotion(render_mode)
         gymnasium = import_extra("gymnasium")
+        if self.engine != "gymnasium-robotics":
+            import_extra("mujoco")
+            without_forces = {"include_cfrc_ext_in_observation": False} if self.gymnasium_id == "Ant-v5" else {}
+            env = _make(self.gymnasium_id, render_mode, max_episode_steps=CATALOGUE[self.name].episode_steps, **without_forces)
+            if self.engine == "d4rl-v2":
+                _write_inertia(env, self.body)
+                env = _clipped(env)
+            return _zero_padded(env, 84) if self.body == "ant" else env
         _import_robotics()
-        from cepkit.rl.envs.wrappers import FlatMaze
-
         if self.name == maze.NAME:
             entry_point = "cepkit.rl.envs.maze_env:CourseMaze"
             spec = gymnasium.envs.registration.EnvSpec(self.gymnasium_id, entry_point, max_episode_steps=maze.STEPS)
-            return FlatMaze(gymnasium.make(spec, render_mode=render_mode, disable_env_checker=True))
+            return _flat(gymnasium.make(spec, render_mode=render_mode, disable_env_checker=True))
         ends_at_goal = self.gymnasium_id.startswith("AntMaze")  # as D4RL's do; its maze2d tasks go on
-        return FlatMaze(_make(self.gymnasium_id, render_mode, continuing_task=not ends_at_goal, reset_target=False))
+        return _flat(_make(self.gymnasium_id, render_mode, continuing_task=not ends_at_goal, reset_target=False))
 
-    def _locomotion(self, render_mode: str | None) -> gymnasium.Env:
-        import_extra("mujoco")
-        import_extra("gymnasium")
-        from cepkit.rl.envs.wrappers import ClippedActions, ZeroPadded
-
-        without_forces = {"include_cfrc_ext_in_observation": False} if self.gymnasium_id == "Ant-v5" else {}
-        env = _make(self.gymnasium_id, render_mode, max_episode_steps=LOCOMOTION_STEPS, **without_forces)
-        if self.engine == "d4rl-v2":
-            _write_inertia(env, self.body)
-            env = ClippedActions(env)
-        return ZeroPadded(env, _ANT_ZEROS) if self.body == "ant" else env
+    @contextlib.contextmanager
+    def opened(self, count: int = 1) -> Iterator[list[gymnasium.Env]]:
+        """Make `count` environments, and close them whatever happens."""
+        with contextlib.ExitStack() as stack:
+            yield [stack.enter_context(contextlib.closing(self.build())) for _ in range(count)]
 
 
 def make_env(name: str, *, engine: str | None = None, render_mode: str | None = None) -> gymnasium.Env:
-    """The environment that a policy trained on the data set `name` acts in.
+    """The environment that a policy trained on the dataset `name` acts in.
 
     Args:
-        name: a D4RL name (locomotion, AntMaze, maze2d), a shipped set ("pointmaze-umaze"), or a maze of gymnasium-robotics by
+        name: a D4RL name (locomotion, AntMaze, maze2d), a shipped dataset ("pointmaze-umaze"), or a maze of gymnasium-robotics by
             its own name ("AntMaze_UMaze-v4").
         engine: one of `ENGINES`; by default "d4rl-v2" for locomotion and "gymnasium-robotics" for mazes. Where the environment
             is not the task that the name stands for, a `UserWarning` says so.
@@ -139,26 +133,29 @@ def make_env(name: str, *, engine: str | None = None, render_mode: str | None = 
         course's maze. `reset(seed=...)` decides everything that is random.
 
     Raises:
-        ValueError: an unknown name or engine (the nearest is suggested), an engine that does not have this task, or a package
-            that is not installed.
+        ValueError: an unknown name or engine (the nearest is suggested), an engine that does not have this task, a package that
+            is not installed, or a render mode on a machine that cannot render.
     """
     environment = find_environment(name, engine)
+    if render_mode and sys.platform == "linux" and not {"MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        without = "without a display, set the environment variable MUJOCO_GL=egl before Python starts"
+        raise ValueError(f"render_mode: expected a display for {render_mode!r}, found none; {without}")
     environment.warn(stacklevel=2)
     return environment.build(render_mode=render_mode)
 
 
 def find_environment(name: str, engine: str | None = None) -> Environment:
-    """What `make_env(name, engine=engine)` makes, without making it or importing a simulator.
+    """The task of `make_env(name, engine=engine)`, without making it or importing a simulator.
 
     Raises:
         ValueError: as `make_env`, but for missing packages.
     """
-    body, maze_id = _locomotion_names().get(name), _maze_names().get(name)
+    body, maze_id = _BODY_OF.get(name), _MAZE_OF.get(name)
     if body is None and maze_id is None:
-        near = difflib.get_close_matches(str(name), [*_locomotion_names(), *_maze_names()], n=1)
+        near = difflib.get_close_matches(str(name), [*_BODY_OF, *_MAZE_OF], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(
-            "name: expected a D4RL task such as hopper-medium-v2, antmaze-umaze-v2 or maze2d-umaze-v1, a shipped set such as "
+            "name: expected a D4RL task such as hopper-medium-v2, antmaze-umaze-v2 or maze2d-umaze-v1, a shipped dataset such as "
             f"{maze.NAME}, or a maze of gymnasium-robotics such as AntMaze_UMaze-v4, got {name!r}{hint}"
         )
     offered = ENGINES[:3] if body else ENGINES[3:]
@@ -177,28 +174,11 @@ def inertia(body: str) -> dict[str, list]:
     return models[check_name(body, models, name="body")]
 
 
-@functools.cache
-def _locomotion_names() -> dict[str, str]:
-    d4rl = {f"{body}-{quality}-v{version}": body for body in _BODIES for quality in _QUALITIES for version in range(3)}
-    return {**d4rl, **_SHIPPED}
-
-
-@functools.cache
-def _maze_names() -> dict[str, str]:
-    names = {maze.NAME: "cepkit/PointMaze_UMaze-v0"}
-    for task, own in _ANT_MAZES.items():
-        names[f"AntMaze_{own}-v4"] = f"AntMaze_{own}-v4"
-        names.update({f"antmaze-{task}-v{version}": f"AntMaze_{own}-v4" for version in range(3)})
-    for task, own in _POINT_MAZES.items():
-        for suffix, end in (("", ""), ("-dense", "Dense")):
-            names[f"PointMaze_{own}{end}-v3"] = f"PointMaze_{own}{end}-v3"
-            names.update({f"maze2d-{task}{suffix}-v{version}": f"PointMaze_{own}{end}-v3" for version in range(2)})
-    return names
-
-
 def _make(gymnasium_id: str, render_mode: str | None, **settings: object) -> gymnasium.Env:
-    """`gymnasium.make`, but for the one warning that v4 is not the latest version: here it is meant."""
-    with _no_warning_of_age(gymnasium_id):
+    """`gymnasium.make` without the warning that v4 is not the latest version: here it is meant."""
+    with warnings.catch_warnings():
+        age = f".*The environment {gymnasium_id} is out of date"
+        warnings.filterwarnings("ignore", message=age, category=DeprecationWarning)
         return import_extra("gymnasium").make(gymnasium_id, render_mode=render_mode, disable_env_checker=True, **settings)
 
 
@@ -209,12 +189,31 @@ def _import_robotics() -> None:
     sys.stderr.write("".join(line for line in printed.getvalue().splitlines(True) if "Adroit" not in line))
 
 
-@contextlib.contextmanager
-def _no_warning_of_age(gymnasium_id: str) -> Iterator[None]:
-    with warnings.catch_warnings():
-        age = f".*The environment {gymnasium_id} is out of date"
-        warnings.filterwarnings("ignore", message=age, category=DeprecationWarning)
-        yield
+def _clipped(env: gymnasium.Env) -> gymnasium.Env:
+    """Clip actions to their bounds, as D4RL's `NormalizedBoxEnv` does, so that the cost is that of the force applied."""
+    space = env.action_space
+    clip = functools.partial(np.clip, a_min=space.low, a_max=space.high)
+    return import_extra("gymnasium.wrappers").TransformAction(env, clip, space)
+
+
+def _zero_padded(env: gymnasium.Env, count: int) -> gymnasium.Env:
+    """Append zeros to observations: Ant's contact forces, which MuJoCo 2 left at zero and D4RL recorded so."""
+    gymnasium, space, zeros = import_extra("gymnasium"), env.observation_space, np.zeros(count)
+    padded = gymnasium.spaces.Box(*(np.concatenate([bound, zeros]) for bound in (space.low, space.high)), dtype=space.dtype)
+    return gymnasium.wrappers.TransformObservation(env, lambda seen: np.concatenate([seen, zeros]), padded)
+
+
+def _flat(env: gymnasium.Env) -> gymnasium.Env:
+    """Turn a maze's dictionary into D4RL's one vector: position first, then the rest; the goal is not part of it.
+
+    The model file that gymnasium-robotics leaves behind for each maze is removed: MuJoCo has read it by now.
+    """
+    Path(env.unwrapped.tmp_xml_file_path).unlink(missing_ok=True)
+    parts, gymnasium = env.observation_space.spaces, import_extra("gymnasium")
+    keys = ["observation"] if hasattr(env.unwrapped, "point_env") else ["achieved_goal", "observation"]  # AntMaze: apart
+    size = sum(parts[key].shape[0] for key in keys)
+    space = gymnasium.spaces.Box(-np.inf, np.inf, shape=(size,), dtype=np.float64)
+    return gymnasium.wrappers.TransformObservation(env, lambda seen: np.concatenate([seen[key] for key in keys]), space)
 
 
 def _write_inertia(env: gymnasium.Env, body: str) -> None:

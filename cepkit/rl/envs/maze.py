@@ -1,4 +1,4 @@
-"""The maze of the course: a ball pushed through a U of seven cells, paid for every step it spends near one fixed goal.
+"""The course's maze: a ball is pushed through a U of seven cells and rewarded for every step near one fixed goal.
 
 The physics is gymnasium-robotics' PointMaze (MuJoCo): state (x, y, v_x, v_y) in metres and metres per second, action a force in
 [-1, 1]^2, 100 steps a second. The reward is 1 within `GOAL_RADIUS` of `GOAL` and else 0; nothing ends an episode but its time
@@ -8,6 +8,7 @@ so what is drawn is what is simulated.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ NAME = "pointmaze-umaze"
 STEPS = 300
 GOAL_RADIUS = 0.45
 BALL_RADIUS = 0.1
-_SOFTNESS = 0.02  # metres by which a fast ball may sink into a wall: a state reached by acting is one to start from
+_SOFTNESS = 0.02  # metres by which a fast ball may sink into a wall: every state that is reached can be started from
 MAP: tuple[tuple[int | str, ...], ...] = (  # 1 is a wall, "r" a cell to start in, "g" the goal's; cells are 1 m wide
     (1, 1, 1, 1, 1),
     (1, "r", "r", "r", 1),
@@ -68,21 +69,17 @@ def extent() -> tuple[float, float, float, float]:
 def walls() -> list[tuple[float, float, float, float]]:
     """The walls as rectangles (left, bottom, width, height): each row's neighbouring wall cells joined into one."""
     rectangles = []
-    for row in range(_ROWS):
-        column = 0
-        while column < _COLUMNS:
-            first = column
-            while column < _COLUMNS and is_wall((row, column)):
-                column += 1
-            if column > first:
+    for row, cells in enumerate(MAP):
+        for wall, columns in itertools.groupby(range(_COLUMNS), [cell == 1 for cell in cells].__getitem__):
+            if wall:
+                first, *others = columns
                 x, y = cell_centre((row, first))
-                rectangles.append((x - 0.5, y - 0.5, float(column - first), 1.0))
-            column += 1
+                rectangles.append((x - 0.5, y - 0.5, 1.0 + len(others), 1.0))
     return rectangles
 
 
 def check_state(state: ArrayLike, *, name: str = "state") -> np.ndarray:
-    """Return (x, y, v_x, v_y) as float64 after checking that the ball fits there.
+    """Check that the ball fits at (x, y, v_x, v_y), and return the state as float64.
 
     Raises:
         ValueError: not four finite numbers, or a place where the ball would overlap a wall.

@@ -2,11 +2,11 @@
 
 The driver steers to a goal of its own, cell by cell along the shortest way (breadth-first search), with a
 proportional-derivative controller and noise, a = clip(10 (waypoint - x) - 2 v + 0.5 noise, -1, 1). Once it has spent 40 steps
-within 0.3 m of its goal it picks another, uniformly over the other cells. The recorded reward knows nothing of that: it is the
-environment's, 1 near the one fixed goal. The driver remembers where it is going and a policy that sees only the state cannot, so
-cloning it earns less than it did.
+within 0.3 m of its goal it picks another, uniformly over the other cells. The recorded reward is the environment's: 1 near the
+one fixed goal, whatever the driver's own. A policy that sees only the state cannot know where the driver is heading, so cloning
+earns less than the driver did.
 
-Episodes last the environment's 300 steps and end by time-out, never by a terminal: the reward near the goal goes on for ever.
+Episodes last the environment's 300 steps and end by a time-out, never by a terminal: the reward near the goal goes on for ever.
 `qlearning_dataset` drops the last step of each, whose next observation the schema does not hold, so 134 episodes of 300 steps
 give 134 x 299 = 40,066 transitions.
 """
@@ -24,75 +24,56 @@ from torch import Tensor
 
 from cepkit.learning.checkpoints import write_atomically
 from cepkit.rl.envs import maze
-from cepkit.rl.envs.engines import make_env
+from cepkit.rl.envs.engines import find_environment
 from cepkit.validation import check_number, import_extra
 
 EPISODES = 134
 _GAIN, _DAMPING, _NOISE = 10.0, 2.0, 0.5
 _ARRIVED, _STAY = 0.3, 40
 _SPREAD = 0.25  # the driver's goals lie this far from a cell's centre at most, as the environment's starts do
+_COLUMNS = {"observations": np.float32, "actions": np.float32, "rewards": np.float32, "terminals": bool, "timeouts": bool}
 
 
 def make(path: str | Path, *, episodes: int = EPISODES, seed: int = 0) -> Path:
-    """Drive and write the HDF5 file: the same bytes each time on one machine with the same packages.
-
-    Episode i depends on `seed` and i alone, so fewer episodes are the beginning of more.
+    """Drive, write the HDF5 file and return its path: the same bytes each time on one machine with the same packages.
 
     Args:
         path: the file to write, replaced as a whole or not at all.
-        episodes: of 300 steps each.
+        episodes: of 300 steps each. Episode i depends on `seed` and i alone, so fewer episodes are the beginning of more.
         seed: of starts, goals and noise.
-
-    Returns:
-        The path written.
 
     Raises:
         ValueError: a number out of range, or a package that is not installed.
         OSError: the file cannot be written.
     """
-    path = Path(path)
-    write_atomically(path, _hdf5(record(episodes=episodes, seed=seed)))
-    return path
+    content = io.BytesIO()
+    with import_extra("h5py").File(content, "w") as file:
+        for name, array in record(episodes=episodes, seed=seed).items():
+            file.create_dataset(name, data=array, compression="gzip", shuffle=True, track_times=False)
+    write_atomically(Path(path), content.getvalue())
+    return Path(path)
 
 
 def record(*, episodes: int = EPISODES, seed: int = 0) -> dict[str, np.ndarray]:
-    """The arrays of the data set under D4RL's keys: observations (N, 4), actions (N, 2), rewards (N,), terminals (N,), timeouts
-    (N,).
-
-    Raises:
-        ValueError: a number out of range, or a package that is not installed.
-    """
+    """The arrays of the dataset in D4RL's schema, N = 300 episodes rows; arguments and errors as `make`."""
     episodes = check_number(episodes, name="episodes", low=1, high=10**6, integer=True)
-    seed = check_number(seed, name="seed", low=0, integer=True)
-    count = episodes * maze.STEPS
-    arrays = {
-        "observations": np.empty((count, 4), np.float32),
-        "actions": np.empty((count, 2), np.float32),
-        "rewards": np.empty(count, np.float32),
-        "terminals": np.zeros(count, bool),
-        "timeouts": np.zeros(count, bool),
-    }
-    env, row = make_env(maze.NAME), 0
-    for episode in range(episodes):
-        random = np.random.default_rng([seed, episode])
-        driver, done = _Driver(random), False
-        state, _ = env.reset(seed=int(random.integers(2**31)))
-        while not done:
-            action = driver.act(state)
-            arrays["observations"][row], arrays["actions"][row] = state, action
-            state, arrays["rewards"][row], arrays["terminals"][row], arrays["timeouts"][row], _ = env.step(action)
-            done = arrays["terminals"][row] or arrays["timeouts"][row]
-            row += 1
-    env.close()
-    assert row == count
-    return arrays
+    seed, rows = check_number(seed, name="seed", low=0, integer=True), []
+    with find_environment(maze.NAME).opened() as (env,):
+        for episode in range(episodes):
+            random, ended = np.random.default_rng([seed, episode]), False
+            driver = _Driver(random)
+            state, _ = env.reset(seed=int(random.integers(2**31)))
+            while not ended:
+                action = driver.act(state)
+                following, reward, terminal, timeout, _ = env.step(action)
+                rows.append((state, action, reward, terminal, timeout))
+                state, ended = following, terminal or timeout
+    return {key: np.array(column, _COLUMNS[key]) for key, column in zip(_COLUMNS, zip(*rows, strict=True), strict=True)}
 
 
 class _Driver:
     def __init__(self, random: np.random.Generator) -> None:
-        self._random = random
-        self._goal: np.ndarray | None = None
-        self._stayed = 0
+        self._random, self._goal, self._stayed = random, None, 0
 
     def act(self, state: np.ndarray) -> np.ndarray:
         if self._goal is None or self._stayed >= _STAY:
@@ -131,12 +112,3 @@ def _ways_to(goal: maze.Cell) -> dict[maze.Cell, maze.Cell]:
                 towards[neighbour] = cell
                 queue.append(neighbour)
     return towards
-
-
-def _hdf5(arrays: dict[str, np.ndarray]) -> bytes:
-    """The arrays as an HDF5 file, compressed, without the time of day in it."""
-    content = io.BytesIO()
-    with import_extra("h5py").File(content, "w") as file:
-        for name, array in arrays.items():
-            file.create_dataset(name, data=array, compression="gzip", shuffle=True, track_times=False)
-    return content.getvalue()

@@ -1,8 +1,8 @@
-"""The course's maze as a Gymnasium environment: gymnasium-robotics' PointMaze with one goal for ever.
+"""The course's maze as a Gymnasium environment: gymnasium-robotics' PointMaze with a fixed goal.
 
 MuJoCo spends 0.17 s and 11 MB on the sky of each PointMaze it compiles, and an evaluation holds dozens. Nothing in the model
-changes while it runs (the goal's mark stands still here), so every maze of this process shares the first one's. This module
-needs gymnasium-robotics as soon as it is imported; Gymnasium imports it when `cepkit.rl.envs.engines` asks for the maze.
+changes while it runs, not even the mark of the goal, so all mazes of a process share the first one's. This module imports
+gymnasium-robotics; Gymnasium imports it when `cepkit.rl.envs.engines` asks for the maze.
 """
 
 from __future__ import annotations
@@ -49,12 +49,10 @@ class CourseMaze(PointMazeEnv):
         self.target_site_id = self.point_env.model.site("target").id
         self.action_space, self.render_mode = self.point_env.action_space, render_mode
         place = Box(-np.inf, np.inf, shape=(2,), dtype=np.float64)
-        state = self.point_env.observation_space
-        self.observation_space = Dict({"observation": state, "achieved_goal": place, "desired_goal": place})
+        parts = {"observation": self.point_env.observation_space, "achieved_goal": place, "desired_goal": place}
+        self.observation_space = Dict(parts)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict, dict]:
         options = dict(options or {})
         state = options.pop("state", None)
         if options:

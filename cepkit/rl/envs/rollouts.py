@@ -1,4 +1,4 @@
-"""Acting: what a policy is, its answers checked, and one stretch of acting recorded to be looked at."""
+"""Acting in an environment: what a policy is, its actions checked, and one episode recorded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Policy = Callable[[Tensor], Tensor]  # observations (B, S) float32 -> actions (B
 
 
 class Rollout(NamedTuple):
-    """T steps of acting: states (T, S) as they were acted upon, actions (T, A) as applied and rewards (T,), float32.
+    """T steps of acting: states (T, S) before each action, actions (T, A) as applied and rewards (T,), float32.
 
     Where several starts were given, a leading dimension runs over them.
     """
@@ -30,14 +30,14 @@ class Rollout(NamedTuple):
     rewards: Tensor
 
 
-def ask(
+def act(
     policy: Policy, observations: np.ndarray, space: gymnasium.spaces.Box, *, device: torch.device | str = "cpu"
 ) -> np.ndarray:
     """The policy's actions (B, A) for observations (B, S), checked and clipped to the bounds of `space`.
 
     Raises:
         ValueError: the policy raised, or returned something other than finite numbers of shape (B, A); the message names the
-        policy.
+            policy.
     """
     name = getattr(policy, "__qualname__", type(policy).__name__)
     wanted = (len(observations), *space.shape)
@@ -65,13 +65,13 @@ def rollout(
     engine: str | None = None,
     device: torch.device | str = "cpu",
 ) -> Rollout:
-    """Act once, or in the course's maze once from each of several chosen states, all at once, and keep every step.
+    """Act for one episode, or in the course's maze from each of several chosen states side by side, and keep every step.
 
     Args:
-        policy: observations (B, S) float32 -> actions (B, A).
+        policy: observations (B, S) float32 -> actions (B, A). Its randomness is its own.
         name, engine: as `cepkit.rl.make_env`.
-        start_state: where to start, (S,) or (B, S); the course's maze alone can be put into a state. By default the environment's
-            own start, decided by `seed`. Randomness of the policy is the policy's own.
+        start_state: where to start, (S,) or (B, S), in the course's maze alone. By default the environment's own start, decided
+            by `seed`.
         steps: how many at most; by default until the episode ends.
         seed: of the environment.
         device: where the policy receives observations.
@@ -80,30 +80,25 @@ def rollout(
         A `Rollout`, its leading dimension that of `start_state`; shorter than `steps` where the episode ended.
 
     Raises:
-        ValueError: as `make_env`, `ask` and `cepkit.rl.envs.maze.check_state`; a start state for another environment; more steps
+        ValueError: as `make_env`, `act` and `cepkit.rl.envs.maze.check_state`; a start state for another environment; more steps
             than the time limit.
     """
     environment = find_environment(name, engine)
     environment.warn(stacklevel=2)
-    starts: list[np.ndarray | None] = [None]
-    if start_state is not None:
-        starts = _starts(start_state, name)
-    envs = [environment.build() for _ in starts]
-    limit = envs[0].spec.max_episode_steps
-    steps = limit if steps is None else check_number(steps, name="steps", low=1, high=limit, integer=True)
-    options = [None if start is None else {"state": start} for start in starts]
-    states = np.stack([env.reset(seed=seed, options=option)[0] for env, option in zip(envs, options, strict=True)])
-    kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for _ in range(steps):
-        actions = ask(policy, states, envs[0].action_space, device=device)
-        results = [env.step(action) for env, action in zip(envs, actions, strict=True)]
-        kept.append((states, actions, np.array([result[1] for result in results])))
-        states = np.stack([result[0] for result in results])
-        if any(result[2] or result[3] for result in results):  # several starts end together, at the time limit
-            break
-    for env in envs:
-        env.close()
-    whole = (torch.from_numpy(np.stack(part, 1)).to(torch.float32) for part in zip(*kept, strict=True))
+    options: list[dict | None] = [None] if start_state is None else [{"state": start} for start in _starts(start_state, name)]
+    recorded: list[tuple[np.ndarray, np.ndarray, list[float]]] = []
+    with environment.opened(len(options)) as envs:
+        limit = envs[0].spec.max_episode_steps
+        steps = limit if steps is None else check_number(steps, name="steps", low=1, high=limit, integer=True)
+        states = np.stack([env.reset(seed=seed, options=option)[0] for env, option in zip(envs, options, strict=True)])
+        ended = False
+        while not ended and len(recorded) < steps:
+            actions = act(policy, states, envs[0].action_space, device=device)
+            results = [env.step(action) for env, action in zip(envs, actions, strict=True)]
+            recorded.append((states, actions, [result[1] for result in results]))
+            states = np.stack([result[0] for result in results])
+            ended = any(result[2] or result[3] for result in results)  # several starts end together, at the time limit
+    whole = (torch.from_numpy(np.stack(part, 1)).to(torch.float32) for part in zip(*recorded, strict=True))
     single = start_state is None or np.ndim(start_state) == 1
     return Rollout(*((part[0] if single else part) for part in whole))
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cepkit.rl.data.scores import REFERENCE_SCORES, normalized_score
 from cepkit.rl.envs.engines import Environment, find_environment
-from cepkit.rl.envs.rollouts import Policy, ask
+from cepkit.rl.envs.rollouts import Policy, act
 from cepkit.validation import check_number
 
 AT_ONCE = 64
@@ -96,12 +96,8 @@ def evaluate(
     at_once = min(check_number(at_once, name="at_once", low=1, integer=True), episodes)
     environment = find_environment(name, engine)
     environment.warn(stacklevel=2)
-    envs = [environment.build() for _ in range(at_once)]
-    try:
+    with environment.opened(at_once) as envs:
         return _play(policy, environment, envs, episodes, seed, device)
-    finally:
-        for env in envs:
-            env.close()
 
 
 def episode_seed(seed: int, episode: int) -> int:
@@ -147,7 +143,7 @@ def _play(policy: Policy, environment: Environment, envs: list, episodes: int, s
     playing = dict(enumerate(range(len(envs))))  # environment -> episode
     states = [env.reset(seed=episode_seed(seed, episode))[0] for episode, env in enumerate(envs)]
     while active := sorted(playing):
-        actions = ask(policy, np.stack([states[index] for index in active]), envs[0].action_space, device=device)
+        actions = act(policy, np.stack([states[index] for index in active]), envs[0].action_space, device=device)
         for index, action in zip(active, actions, strict=True):
             episode = playing[index]
             states[index], reward, terminated, truncated, info = envs[index].step(action)

@@ -20,7 +20,7 @@ from cepkit.rl.agent.baselines import best_of_k_policy, clone_policy, guided_pol
 from cepkit.rl.agent.qgpo import QGPO
 from cepkit.rl.envs import maze
 from cepkit.rl.envs.engines import make_env
-from cepkit.rl.envs.rollouts import ask
+from cepkit.rl.envs.rollouts import act
 from cepkit.rl.study.action_slices import ARROWS, REACH, SIDE, ActionSlice, action_slice, energy_slice
 from cepkit.rl.study.figures import POLICY_COLOURS
 from cepkit.validation import check_number
@@ -212,7 +212,7 @@ class MazeLab(WorkingWidget):
             earned, shown = dict.fromkeys(policies, 0.0), time.perf_counter()
             for step in range(1, maze.STEPS + 1):
                 for name, env in envs.items():
-                    action = ask(policies[name], states[name][None], env.action_space)[0]
+                    action = act(policies[name], states[name][None], env.action_space)[0]
                     states[name], reward, *_ = env.step(action)
                     paths[name].append(states[name][:2])
                     earned[name] += float(reward)

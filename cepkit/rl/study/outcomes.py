@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cepkit.rl.agent.qgpo import QGPO
 from cepkit.rl.envs.engines import find_environment
-from cepkit.rl.envs.rollouts import Policy, ask
+from cepkit.rl.envs.rollouts import Policy, act
 from cepkit.validation import check_number, check_points
 
 _POSITIONS = 9  # the first of them, the distance, is no part of an observation
@@ -42,7 +42,7 @@ def outcomes(
         discount: per step.
 
     Raises:
-        ValueError: another body, shapes that do not fit, a number out of range; as `cepkit.rl.make_env` and `ask`.
+        ValueError: another body, shapes that do not fit, a number out of range; as `cepkit.rl.make_env` and `act`.
     """
     environment = find_environment(name)
     if environment.body != "halfcheetah":
@@ -53,19 +53,18 @@ def outcomes(
         raise ValueError(f"actions: expected shape {wanted}, got {tuple(actions.shape)} for states {tuple(states.shape)}")
     steps = check_number(steps, name="steps", low=1, integer=True)
     discount = check_number(discount, name="discount", low=0.0, high=1.0)
-    env = environment.build()
-    env.reset(seed=0)
     each = actions.shape[1]
     current = states.detach().cpu().double().numpy().repeat(each, 0)
     total, chosen = np.zeros(len(current)), actions.detach().cpu().numpy().reshape(len(current), -1)
-    for step in range(steps):
-        if step:
-            chosen = ask(policy, current, env.action_space)
-        for row, (state, action) in enumerate(zip(current, chosen, strict=True)):
-            env.unwrapped.set_state(np.concatenate([[0.0], state[: _POSITIONS - 1]]), state[_POSITIONS - 1 :])
-            current[row], reward, *_ = env.step(action)
-            total[row] += discount**step * reward
-    env.close()
+    with environment.opened() as (env,):
+        env.reset(seed=0)
+        for step in range(steps):
+            if step:
+                chosen = act(policy, current, env.action_space)
+            for row, (state, action) in enumerate(zip(current, chosen, strict=True)):
+                env.unwrapped.set_state(np.concatenate([[0.0], state[: _POSITIONS - 1]]), state[_POSITIONS - 1 :])
+                current[row], reward, *_ = env.step(action)
+                total[row] += discount**step * reward
     return torch.from_numpy(total.reshape(len(states), each))
 
 

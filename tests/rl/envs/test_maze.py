@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 
 import gymnasium
 import matplotlib
@@ -83,6 +84,7 @@ def test_only_the_time_limit_ends_an_episode_and_the_goal_stays(env):
 
 def test_the_physics_is_gymnasium_robotics(env):
     theirs = gymnasium.make("PointMaze_UMaze-v3", disable_env_checker=True)
+    Path(theirs.unwrapped.tmp_xml_file_path).unlink()
     theirs.reset(seed=3)
     env.reset(seed=3)
     start = np.array([0.2, 1.1, -1.0, 2.0])

@@ -8,7 +8,7 @@ import torch
 
 from cepkit.rl import make_env, rollout
 from cepkit.rl.envs import maze
-from cepkit.rl.envs.rollouts import ask
+from cepkit.rl.envs.rollouts import act
 
 
 def brake(observations):
@@ -90,7 +90,7 @@ def test_an_object_is_named_by_its_class():
             return None
 
     with pytest.raises(ValueError, match="expected Wrong to return a torch.Tensor"):
-        ask(Wrong(), np.zeros((1, 4)), make_env(maze.NAME).action_space)
+        act(Wrong(), np.zeros((1, 4)), make_env(maze.NAME).action_space)
 
 
 @pytest.mark.parametrize(
