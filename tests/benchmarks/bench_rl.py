@@ -9,18 +9,11 @@ import time
 from dataclasses import replace
 
 import pytest
-import torch
+from paper_sizes import PAPER, made_up_data, made_up_stage
 from torch.profiler import ProfilerActivity, profile
 
-from cepkit.rl.agent.action_support import SupportSampling
-from cepkit.rl.agent.behaviour import BehaviourTraining
-from cepkit.rl.agent.critic import CriticTraining
-from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo_config import PRESETS
-from cepkit.rl.data.transitions import Transitions
 
-STATE, ACTION, N = 17, 6, 20_000
-PAPER = replace(PRESETS["locomotion"], support_chunk=128)
 PRECISIONS = {"float32": PAPER, "bfloat16": replace(PAPER, mixed_precision=True)}
 GROUPS = {
     "matrix products": ("mm", "addmm", "bmm", "baddbmm", "linear", "matmul"),
@@ -32,18 +25,7 @@ GROUPS = {
 
 @pytest.fixture(scope="module")
 def data():
-    """Numbers of HalfCheetah's sizes: speed does not depend on which."""
-    g = torch.Generator().manual_seed(0)
-    states, actions = torch.randn(N + 1, STATE, generator=g), torch.rand(N, ACTION, generator=g) * 2 - 1
-    ends = torch.arange(1, N + 1) % 1000 == 0
-    rewards = torch.rand(N, generator=g)
-    returns = rewards.reshape(-1, 1000).sum(1)
-    return prepare(Transitions("bench", states[:-1], actions, rewards, states[1:], torch.zeros_like(ends), returns, ends), PAPER)
-
-
-def support(data, config):
-    g = torch.Generator().manual_seed(1)
-    return torch.rand(len(data.states), config.support_actions, ACTION, generator=g) * 2 - 1
+    return made_up_data(20_000)
 
 
 def seconds_per_step(stage, count):
@@ -80,32 +62,28 @@ def write(row, what, bar, rate, least, form=".2f"):
 
 
 def test_behaviour_step(row, data):
-    rate = {name: 1 / seconds_per_step(BehaviourTraining(data, config), 5) for name, config in PRECISIONS.items()}
+    rate = {name: 1 / seconds_per_step(made_up_stage("behaviour", data, config), 5) for name, config in PRECISIONS.items()}
     write(row, "behaviour steps a second, batch 4096", "1.34 (1.3 x 0.76 to 1.3)", rate, 1.34)
-    row("behaviour step: time goes to", "reported", shares(BehaviourTraining(data, PAPER), 2), True)
+    row("behaviour step: time goes to", "reported", shares(made_up_stage("behaviour", data), 2), True)
 
 
 def test_critic_step(row, data):
-    drawn = support(data, PAPER)
-    rate = {name: 1 / seconds_per_step(CriticTraining(data, drawn, config), 10) for name, config in PRECISIONS.items()}
+    rate = {name: 1 / seconds_per_step(made_up_stage("critic", data, config), 10) for name, config in PRECISIONS.items()}
     write(row, "Q and energy steps a second, batch 256, K = 16", "8.5 (2 x 2.8 to 5.7)", rate, 8.5)
-    row("Q and energy step: time goes to", "reported", shares(CriticTraining(data, drawn, PAPER), 3), True)
+    row("Q and energy step: time goes to", "reported", shares(made_up_stage("critic", data), 3), True)
 
 
 def test_support_actions(row, data):
-    network, count = BehaviourTraining(data, PAPER).network, PAPER.support_chunk * PAPER.support_actions
-    rate = {name: count / seconds_per_step(SupportSampling(data, network, config), 3) for name, config in PRECISIONS.items()}
+    count = PAPER.support_chunk * PAPER.support_actions
+    rate = {name: count / seconds_per_step(made_up_stage("support", data, config), 3) for name, config in PRECISIONS.items()}
     write(row, "support actions a second, 15 steps", "1530 (2 x 590 to 940)", rate, 1530, ".0f")
-    row("support actions: time goes to", "reported", shares(SupportSampling(data, network, PAPER), 1), True)
+    row("support actions: time goes to", "reported", shares(made_up_stage("support", data), 1), True)
 
 
 def test_ensemble(row, data):
     """Four seeds of the maze preset's networks in one batched step against four steps, one after another."""
     config, seeds = PRESETS["maze"], (0, 1, 2, 3)
-    alone = seconds_per_step(BehaviourTraining(data, config), 30)
-    together = seconds_per_step(BehaviourTraining(data, config, seeds), 15)
-    row("four seeds together, behaviour step, throughput", "reported", f"{4 * alone / together:.2f} x sequential", True)
-    alone_support = support(data, config)
-    alone = seconds_per_step(CriticTraining(data, alone_support, config), 30)
-    together = seconds_per_step(CriticTraining(data, alone_support.expand(4, -1, -1, -1), config, seeds), 15)
-    row("four seeds together, critic stage, throughput", "reported", f"{4 * alone / together:.2f} x sequential", True)
+    for name, alone_steps, together_steps in (("behaviour", 30, 15), ("critic", 30, 15)):
+        alone = seconds_per_step(made_up_stage(name, data, config), alone_steps)
+        together = seconds_per_step(made_up_stage(name, data, config, seeds), together_steps)
+        row(f"four seeds together, {name} stage, throughput", "reported", f"{4 * alone / together:.2f} x sequential", True)
