@@ -1,4 +1,4 @@
-"""What the labs share: a widget whose work happens between two events, and which lets go of everything when it is closed."""
+"""What the labs share: a widget that refuses bad values from the browser, and one whose work happens between two events."""
 
 from __future__ import annotations
 
@@ -6,21 +6,37 @@ from collections.abc import Callable
 from functools import partial
 
 import anywidget
+from traitlets import TraitError
 
 from cepkit.canvas.worker import Worker
 
 
-class WorkingWidget(anywidget.AnyWidget):
+class CheckedWidget(anywidget.AnyWidget):
+    """A widget that keeps its values when the browser sends one that its traits refuse."""
+
+    def set_state(self, sync_data: dict) -> None:
+        """Take all values that the browser sends, or none of them; then the browser gets the old ones back."""
+        try:
+            for name, value in sync_data.items():
+                trait = self.traits()[name]
+                trait._validate(self, trait.metadata.get("from_json", self._trait_from_json)(value, self))
+        except (TraitError, ValueError):
+            self.send_state(list(sync_data))
+        else:
+            super().set_state(sync_data)
+
+
+class WorkingWidget(CheckedWidget):
     """A widget with a `Worker`, which a subclass makes in its constructor."""
 
     _worker: Worker | None = None  # none yet where a mistake in the arguments ends the construction
 
     def _follow(self, handler: Callable[[dict], None], *traits: str) -> None:
-        """Have changes of these traits handled where the work is done, whichever thread they come from."""
+        """Handle changes of these traits on the worker's thread, whichever thread they come from."""
         self.observe(lambda change: self._worker.call(partial(handler, change)), traits)
 
     def _listen(self, handler: Callable[[object], None]) -> None:
-        """The same for what the view sends; `handler` gets the content."""
+        """Handle the content of the view's messages on the worker's thread."""
         self.on_msg(lambda _widget, content, _buffers: self._worker.call(partial(handler, content)))
 
     def settle(self) -> None:
@@ -28,7 +44,7 @@ class WorkingWidget(anywidget.AnyWidget):
         self._worker.settle()
 
     def close(self) -> None:
-        """Stop working, let go of every observer, and remove the view."""
+        """Stop working, drop every observer, and remove the view."""
         if self._worker is not None:
             self._worker.stop()
             self.layout.close()

@@ -1,4 +1,4 @@
-"""The guidance lab: widgets that move scale, beta, time and data, and what they compute."""
+"""The guidance lab: widgets that move scale, beta, time and data, and the simulation behind them."""
 
 import lazy_loader
 
@@ -8,8 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "guidance_lab": ["GuidanceLab"],
         "drawing_lab": ["DrawingLab"],
         "draw_your_own": ["DrawYourOwn"],
-        "simulation": ["Maps", "Paths", "Settings", "Simulation"],
-        "measures": ["Along", "Finished"],
-        "panels": ["BUILT_IN", "Failure", "Guard"],
+        "simulation": ["Settings", "Simulation"],
+        "panels": ["BUILT_IN"],
     },
 )

@@ -6,31 +6,30 @@ import ipywidgets
 
 from cepkit.lab.draw_your_own import STD, DrawYourOwn
 from cepkit.lab.guidance_lab import DEFAULT, GuidanceLab
-from cepkit.truth.toys import Toy
+from cepkit.lab.panels import LEARNED
 from cepkit.validation import check_number
-
-LEARNED = ("exact", "CEP", "MSE", "exp-MSE")
 
 
 class DrawingLab(ipywidgets.VBox):
-    """Paint a toy, then see it guided: exactly, and by an energy net learned from it.
+    """Paint a toy, then see it guided: exactly, and by energy nets trained on it.
 
     Args:
-        drawing: the canvas; a fresh one by default.
-        beta: where its slider starts.
-        steps: of training each network, for "Learn it".
+        train_steps: optimiser steps of each network that "Learn it" trains.
+
+    Attributes:
+        drawing: the canvas, a `DrawYourOwn`.
+        lab: the `GuidanceLab` shown below it, if any.
     """
 
-    def __init__(self, drawing: DrawYourOwn | None = None, *, beta: float = 3.0, steps: int = 600) -> None:
-        self.drawing = drawing or DrawYourOwn()
-        self.lab: ipywidgets.DOMWidget | None = None  # shown below the canvas
-        self._steps = check_number(steps, name="steps", low=1, integer=True)
-        beta = check_number(beta, name="beta", low=0.0, high=20.0)
+    def __init__(self, *, train_steps: int = 600) -> None:
+        self.drawing = DrawYourOwn()
+        self.lab: ipywidgets.DOMWidget | None = None
+        self._train_steps = check_number(train_steps, name="train_steps", low=1, integer=True)
         wide = {"layout": ipywidgets.Layout(width="min(100%, 380px)")}
         self.std = ipywidgets.FloatSlider(value=STD, min=0.02, max=0.6, step=0.01, description="blur std", **wide)
-        self.beta = ipywidgets.FloatSlider(value=beta, min=0, max=20, step=0.25, description="β", **wide)
-        self.guide = ipywidgets.Button(description="Guide it", button_style="primary", tooltip="exact guidance of this drawing")
-        self.learn = ipywidgets.Button(description="Learn it", tooltip="train energy nets on this drawing")
+        self.beta = ipywidgets.FloatSlider(value=3.0, min=0, max=20, step=0.25, description="β", **wide)
+        self.guide = ipywidgets.Button(description="Guide it", button_style="primary", tooltip="Exact guidance of this drawing")
+        self.learn = ipywidgets.Button(description="Learn it", tooltip="Train energy nets on this drawing")
         row = ipywidgets.Box(
             [self.std, self.beta, ipywidgets.HBox([self.guide, self.learn])],
             layout=ipywidgets.Layout(flex_flow="row wrap", width="100%"),
@@ -39,32 +38,30 @@ class DrawingLab(ipywidgets.VBox):
         super().__init__([self.drawing, row, self._below], layout=ipywidgets.Layout(width="100%"))
         self.add_class("cepkit-drawing-lab")
         for button in (self.guide, self.learn):
-            button.on_click(self._clicked)
+            button.on_click(self._on_click)
 
-    def _clicked(self, button: ipywidgets.Button) -> None:
-        """Whatever the drawing lacks is said below it."""
+    def _on_click(self, button: ipywidgets.Button) -> None:
+        """Show a lab for the drawing, or say below the canvas why it is not ready."""
         self.drawing.message, self.guide.disabled, self.learn.disabled = "", True, True
         try:
             toy = self.drawing.toy(std=self.std.value)
             if bool((self.drawing.energy == self.drawing.energy[0]).all()):
                 raise ValueError("energies: expected some difference, got all equal, so nothing guides; use the energy brush")
-            self._show(toy, LEARNED if button is self.learn else DEFAULT)
+            estimators = ("exact", *LEARNED) if button is self.learn else DEFAULT
+            lab = GuidanceLab(toy, estimators, beta=self.beta.value, train_steps=self._train_steps)
+            self._below.children = [lab]
+            if self.lab is not None:
+                self.lab.close()
+            self.lab = lab
         except ValueError as error:
             self.drawing.message = str(error)
         finally:
             self.guide.disabled = self.learn.disabled = False
 
-    def _show(self, toy: Toy, estimators: tuple[str, ...]) -> None:
-        lab = GuidanceLab(toy, estimators, beta=self.beta.value, train_steps=self._steps)
-        self._below.children = [lab]
-        if self.lab is not None:
-            self.lab.close()
-        self.lab = lab
-
     def close(self) -> None:
         """Close the canvas, the controls and the lab below."""
         for button in (self.guide, self.learn):
-            button.on_click(self._clicked, remove=True)
+            button.on_click(self._on_click, remove=True)
         for widget in (self.lab, self.std, self.beta, self.guide, self.learn, *self.children):
             if widget is not None:
                 widget.close()

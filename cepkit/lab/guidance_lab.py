@@ -2,84 +2,58 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 
-import torch
 import traitlets
 
 from cepkit import plots
-from cepkit.canvas.packing import colour_tables
-from cepkit.canvas.scripts import script, style
+from cepkit.canvas.binary import colour_tables, pack_binary
+from cepkit.canvas.scripts import joined
 from cepkit.canvas.worker import Worker
-from cepkit.canvas.working_widget import WorkingWidget
 from cepkit.diffusion.denoisers import Denoiser
-from cepkit.diffusion.schedules import Schedule
-from cepkit.lab.controls import CONTROLS, FIELDS, HEATS, panel_control, toy_control
-from cepkit.lab.packing import pack_chart, pack_maps, pack_paths, pack_readout
+from cepkit.lab.controls import CONTROLS, LAYERS, SETTINGS, LabControls, choice
+from cepkit.lab.packing import pack_maps, pack_numbers, pack_paths
 from cepkit.lab.page import SCALES, lab_page
-from cepkit.lab.panels import Field
-from cepkit.lab.simulation import TABLE_SIDE, Paths, Settings, Simulation
+from cepkit.lab.simulation import PREVIEW_PARTICLES, TABLE_SIDE, Paths, Settings, Simulation, finish
+from cepkit.lab.tabulated import Field
 from cepkit.truth.toys import TOYS, Toy, make_toy
-from cepkit.validation import check_name
+from cepkit.validation import check_name, check_number
 
 _JS = Path(__file__).parent / "js"
 
 DEFAULT = ("exact", "mean energy", "DPS", "no guidance")
 _COLOURS = ("#882255", "#44AA99", "#999933", "#AA4499")  # of callables that the course has no colour for
-_FIRST_PARTICLES, _FIRST_HOLD = 200, 3
-_SLOW = 0.11  # seconds for all particles, above which a first, coarser answer goes ahead
-_SENDING = 0.015  # seconds in which a first answer leaves; that is another thread's work, and this one would hold it up
-_HAND_PAUSES = 0.2  # seconds without a newer setting before the maps follow
-_HAND_RESTS = 0.3  # and before the finished samples are measured
-_RETRAINED_EVERY = 1.5  # seconds of training between two pictures of it
-_SETTINGS = tuple(Settings.__dataclass_fields__)
+_SLOW_SECONDS = 0.11  # for all particles, above which a first, coarser answer goes ahead
+_SENDING_SECONDS = 0.015  # in which a first answer leaves; that is another thread's work, and this one would hold it up
+_MAPS_DEBOUNCE_SECONDS = 0.2  # without a newer setting before the maps follow
+_MEASURES_DEBOUNCE_SECONDS = 0.3  # and before the finished samples are measured
+_REDRAW_SECONDS = 1.5  # of training between two pictures of it
 
 
-class GuidanceLab(WorkingWidget):
+class GuidanceLab(LabControls):
     """Panels side by side for the chosen estimators, over the same sliders.
 
-    Every control is a trait, so `lab.scale = 2.0` does what the slider does. In a notebook the work happens between two events
-    and what has become stale is dropped; `lab.settle()` finishes it now.
+    Every control is a trait, so `lab.scale = 2.0` does what the slider does. In a notebook the work happens between two events,
+    and work that has become stale is dropped; `lab.settle()` finishes it now.
 
     Args:
-        toy: a toy or its name; own points come from `cepkit.truth.toys.from_points`.
+        toy: a toy or its name; own points come from `cepkit.truth.own_points.from_points`.
         estimators: names of `cepkit.lab.BUILT_IN`, or a mapping from a title to any callable (x_t, t) -> guidance (None: the
             built-in of that name). "CEP", "MSE" and "exp-MSE" are trained on the spot, at the `beta` given here.
         denoiser: what every panel samples with; the exact one when absent.
         scale, beta, steps, method, particles, seed: where the controls start, see `cepkit.lab.Settings`.
-        heat, field, contours, trajectories: the layers shown at first, see the traits of these names.
         train_steps: optimiser steps of a network trained here.
 
     Raises:
         ValueError: an unknown name, a toy that is not two-dimensional, or a setting out of range.
     """
 
-    _esm = script(_JS, "data", "draw", "chart", "controls", "lab")
-    _css = style(_JS, "common", "lab")
-
-    scale = traitlets.Float(1.0).tag(sync=True)
-    beta = traitlets.Float(3.0).tag(sync=True)
-    steps = traitlets.Int(25).tag(sync=True)
-    method = traitlets.Unicode("dpmpp2m").tag(sync=True)
-    particles = traitlets.Int(2000).tag(sync=True)
-    seed = traitlets.Int(0).tag(sync=True)
-
-    toy_name = traitlets.Unicode("8gaussians").tag(sync=True)
-    panels = traitlets.List(traitlets.Unicode()).tag(sync=True)
-
-    position = traitlets.Float(0.0).tag(sync=True)
-    playing = traitlets.Bool(False).tag(sync=True)
-    heat = traitlets.Enum(HEATS, "target").tag(sync=True)
-    field = traitlets.Enum(FIELDS, "guidance").tag(sync=True)
-    streamlines = traitlets.Bool(False).tag(sync=True)
-    show_particles = traitlets.Bool(True).tag(sync=True)
-    trajectories = traitlets.Bool(False).tag(sync=True)
-    contours = traitlets.Bool(False).tag(sync=True)
-    locked = traitlets.Bool(True).tag(sync=True)
-    show_chart = traitlets.Bool(True).tag(sync=True)
+    _esm = joined(_JS, "data.js", "draw.js", "chart.js", "controls.js", "lab.js")
+    _css = joined(_JS, "common.css", "lab.css")
 
     setup = traitlets.Dict().tag(sync=True)
     paths = traitlets.Dict().tag(sync=True)
@@ -95,49 +69,36 @@ class GuidanceLab(WorkingWidget):
         estimators: Iterable[str] | Mapping[str, Field | None] = DEFAULT,
         *,
         denoiser: Denoiser | None = None,
-        schedule: Schedule | None = None,
         scale: float = 1.0,
         beta: float = 3.0,
         steps: int = 25,
         method: str = "dpmpp2m",
         particles: int = 2000,
         seed: int = 0,
-        heat: str = "target",
-        field: str = "guidance",
-        contours: bool = False,
-        trajectories: bool = False,
         train_steps: int = 1000,
     ) -> None:
         settings = Settings(scale, beta, steps, method, particles, seed)
-        self.toy = make_toy(toy) if isinstance(toy, str) else toy
-        self.simulation = Simulation(
-            self.toy, estimators, denoiser=denoiser, schedule=schedule, beta=settings.beta, train_steps=train_steps
-        )
-        self._own_toy, self._fixed = self.toy, denoiser is not None
-        self._worker = Worker(lambda: self._work(self.settings), self._cannot)
-        self._forget()
-        layers = {
-            "heat": check_name(heat, HEATS, name="heat"),
-            "field": check_name(field, FIELDS, name="field"),
-            "contours": contours,
-            "trajectories": trajectories,
-        }
+        self.toy = self._first_toy = make_toy(toy) if isinstance(toy, str) else toy
+        self.simulation = Simulation(self.toy, estimators, denoiser=denoiser, beta=settings.beta, train_steps=train_steps)
+        self._toys = (self.toy.name,) if denoiser else tuple(dict.fromkeys((*TOYS, self.toy.name)))
+        self._worker = Worker(lambda: self._work(self.settings), self._show_error)
+        self._reset()
         view = {"setup": self._setup(), "toy_name": self.toy.name, "panels": list(self.simulation.names)}
-        super().__init__(position=float(settings.steps), **view, **layers, **vars(settings))
+        super().__init__(position=float(settings.steps), **view, **vars(settings))
         self._listen(self._on_message)
-        self._follow(self._changed, *_SETTINGS)
+        self._follow(self._on_setting, *SETTINGS)
         self._follow(self._rebuild, "toy_name", "panels")
         self._worker.start(until=lambda: bool(self.paths))  # something to look at before the first event
 
-    @property
-    def settings(self) -> Settings:
-        """What the controls say."""
-        return Settings(**{name: getattr(self, name) for name in _SETTINGS})
-
     def drop(self, x: float, y: float, t_index: int = 0) -> None:
-        """Put a particle down at (x, y) at the sampler's time of this index and show its path under every estimator."""
-        self._dropped.append((float(x), float(y), min(max(int(t_index), 0), self.steps)))
-        self._draw_drops(self.settings)
+        """Put a particle down at (x, y) at the sampler's time of this index and show its path under every estimator.
+
+        Raises:
+            ValueError: numbers that are not finite.
+        """
+        place = (check_number(x, name="x"), check_number(y, name="y"))
+        self._dropped.append((place, max(check_number(t_index, name="t_index", integer=True), 0)))
+        finish(self._draw_drops(self.settings))
 
     def clear_drops(self) -> None:
         """Take all dropped particles away."""
@@ -147,11 +108,11 @@ class GuidanceLab(WorkingWidget):
     def save_html(self, path: str | Path, *, scales: Iterable[float] = SCALES, seeds: Iterable[int] = (0, 1, 2)) -> Path:
         """Write the lab at the present beta, steps and sampler as one file that needs neither Python nor a network.
 
-        Scale, seed, t and all layers still move there: the particles are computed at these scales and seeds, and between two
+        Scale, seed, t and all layers still move there. The particles are computed at these scales and seeds; between two
         scales they are interpolated, which the page says.
 
         Args:
-            path: of the file, such as "lab.html".
+            path: of the file, such as "build/lab.html"; a folder that does not exist is made.
             scales: guidance scales to compute, at least two.
             seeds: of the noise.
 
@@ -161,161 +122,153 @@ class GuidanceLab(WorkingWidget):
         Raises:
             ValueError: fewer than two scales, no seed, or more of them than fit into a page of `page.LARGEST` bytes.
         """
+        self.settle()
+        view = {name: getattr(self, name) for name in (*LAYERS, "setup")} | {"status": {**self.status, "busy": ""}}
+        text = lab_page(self.simulation, self.settings, view, scales, seeds)
         path = Path(path)
-        path.write_text(lab_page(self, tuple(scales), tuple(seeds)), encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="replace")  # a name may hold what UTF-8 cannot
         return path
 
     # -- controls --------------------------------------------------------------------------------------------------
 
-    @traitlets.validate(*_SETTINGS)
-    def _check(self, proposal: dict) -> object:
-        Settings(**{proposal["trait"].name: proposal["value"]})
-        if proposal["trait"].name == "beta":
-            self.toy.truth.tilt(proposal["value"])
-        return proposal["value"]
-
     @traitlets.validate("toy_name")
     def _check_toy(self, proposal: dict) -> str:
-        known = [self.toy.name] if self._fixed else [*TOYS, self._own_toy.name]
-        return check_name(proposal["value"], known, name="toy_name")
+        return check_name(proposal["value"], self._toys, name="toy_name")
 
     @traitlets.validate("panels")
     def _check_panels(self, proposal: dict) -> list[str]:
-        known = self.simulation.estimators.known
-        for name in proposal["value"]:
-            check_name(name, known, name="panels")
-        return [name for name in known if name in proposal["value"]] or list(self.simulation.names)
+        known = self.simulation.estimators.given
+        for panel in proposal["value"]:
+            check_name(panel, known, name="panels")
+        return [panel for panel in known if panel in proposal["value"]] or list(self.simulation.names)
 
     def _setup(self) -> dict:
-        estimators, names = self.simulation.estimators, self.simulation.names
-        spare = dict(zip((n for n in estimators.known if n not in plots.ESTIMATOR_COLOURS), _COLOURS * 9, strict=False))
-        toys = [] if self._fixed else [toy_control(self._own_toy.name)]
+        known, names = self.simulation.estimators.given, self.simulation.names
+        spare = itertools.cycle(_COLOURS)
+        colours = {name: plots.ESTIMATOR_COLOURS.get(name) or next(spare) for name in known}
+        toys = [choice("toy_name", "toy", "select", self._toys)] if len(self._toys) > 1 else []
+        panels = choice("panels", "panels", "many", known, "CEP, MSE and exp-MSE are trained here, in some seconds each")
         return {
             "toy": self.toy.name,
             "names": list(names),
-            "colours": [plots.ESTIMATOR_COLOURS.get(name) or spare[name] for name in names],
+            "colours": [colours[name] for name in names],
             "centre": list(self.toy.centre),
             "extent": self.toy.extent,
             "luts": colour_tables(),
-            "controls": [*toys, *CONTROLS, panel_control(estimators.known)],
+            "controls": [*toys, *CONTROLS, panels],
             "note": f"{self.toy.name}: sums over the data are looked up in tables of {TABLE_SIDE} × {TABLE_SIDE} points.",
         }
 
-    def _forget(self) -> None:
-        """Nothing that is shown now is worth keeping: another toy or other panels."""
+    def _reset(self) -> None:
+        """Forget what belongs to another toy or other panels."""
         self._seconds: dict[bool, float] = {}  # that all particles took last time, where tables had to be made and where not
         self._tabulated: set[tuple[float, int]] = set()  # the beta and steps for which tables were made
-        self._mapped: tuple[float, int] | None = None  # the beta and steps of the maps shown
-        self._untold = False  # whether a network has learned since it was last drawn
+        self._mapped: tuple[float, int] | None = None  # the beta and steps of the maps shown, unless these are stale
         self._failures: dict[str, list[str]] = {}
-        self._dropped: list[tuple[float, float, int]] = []
+        self._dropped: list[tuple[tuple[float, float], int]] = []  # places, and the index of the time
 
     def _rebuild(self, change: dict) -> None:
         if change["name"] == "toy_name":
-            self.toy = self._own_toy if change["new"] == self._own_toy.name else make_toy(change["new"])
+            self.toy = self._first_toy if change["new"] == self._first_toy.name else make_toy(change["new"])
             self.simulation = self.simulation.on(self.toy)
         else:
             self.simulation.estimators.choose(change["new"])
-        self._worker.answered = True  # what is under way is of other panels
-        self._forget()
+        self._worker.idle = True  # the present work is of other panels
+        self._reset()
         with self.hold_sync():
             self.setup, self.maps, self.chart, self.readout, self.drops = self._setup(), {}, {}, {}, []
             self.paths = {}
             self._worker.start(until=lambda: bool(self.paths))
 
-    def _on_message(self, content: dict) -> None:
-        if content.get("type") == "drop":
-            self.drop(content["x"], content["y"], round(content["position"]))
-        elif content.get("type") == "clear":
-            self.clear_drops()
+    def _on_message(self, content: object) -> None:
+        try:
+            match content:
+                case {"type": "drop", "x": x, "y": y, "position": position}:
+                    self.drop(x, y, round(check_number(position, name="position")))
+                case {"type": "clear"}:
+                    self.clear_drops()
+        except ValueError as error:
+            self._set_status(str(error))
 
-    def _changed(self, change: dict) -> None:
+    def _on_setting(self, change: dict) -> None:
         if change["name"] == "steps":  # the same fraction of the way
             self.position = min(self.position / change["old"], 1.0) * change["new"]
         self._worker.start()
 
-    def _cannot(self, error: Exception) -> None:
-        self._say(f"Cannot draw this: {type(error).__name__}: {error}")
-
     # -- work, in pieces of a few milliseconds ---------------------------------------------------------------------
 
     def _work(self, settings: Settings) -> Iterator[float | None]:
-        simulation = self.simulation
-        new = (settings.beta, settings.steps) not in self._tabulated
-        if self._seconds.get(new, math.inf) > _SLOW and settings.particles > _FIRST_PARTICLES:
-            first = yield from simulation.paths(settings, particles=_FIRST_PARTICLES, coarse=new, hold=_FIRST_HOLD)
-            self._show(pack_paths(first, settings, self.toy, "first"), first.failures)
-            self._worker.answered = True
-            yield _SENDING
-        begin = time.perf_counter()
-        paths = yield from simulation.paths(settings)
-        self._seconds[new] = time.perf_counter() - begin
-        self._tabulated.add((settings.beta, settings.steps))
-        self._show(pack_paths(paths, settings, self.toy, "full"), paths.failures)
-        self._worker.answered = True
-        self._draw_drops(settings)
-        if self._mapped != (settings.beta, settings.steps):
-            yield _HAND_PAUSES if self._mapped else None  # maps of a toy not mapped yet come at once
-            yield from self._map(settings)
-        yield _HAND_RESTS
-        yield from self._measure(paths, settings)
-        yield from self._train(settings)
+        key, trained = (settings.beta, settings.steps), False
+        new = key not in self._tabulated
+        if self._seconds.get(new, math.inf) > _SLOW_SECONDS and settings.particles > PREVIEW_PARTICLES:
+            preview = yield from self.simulation.paths(settings, preview=True, coarse=new)
+            self._show(preview, settings, "first")
+            yield _SENDING_SECONDS
+        while True:
+            begin = time.perf_counter()
+            paths = yield from self.simulation.paths(settings)
+            self._seconds[key not in self._tabulated] = time.perf_counter() - begin
+            self._tabulated.add(key)
+            self._show(paths, settings, "full")
+            yield from self._draw_drops(settings)
+            if self._mapped != key:
+                yield _MAPS_DEBOUNCE_SECONDS if self._mapped else None  # where there are no maps yet they come at once
+                yield from self._map(settings)
+            yield None if trained else _MEASURES_DEBOUNCE_SECONDS
+            measures = yield from self.simulation.measure_samples(paths, settings.beta)
+            with self.hold_sync():
+                self.readout = pack_numbers(measures)
+                self._set_status("")
+            trained = yield from self._train()
+            if not trained:
+                return
 
     def _map(self, settings: Settings) -> Iterator[None]:
-        maps = yield from self.simulation.maps(settings.beta, settings.steps)
-        self._note_failures("maps", maps.failures)
+        times = self.simulation.times(settings.steps).tolist()
+        maps = yield from self.simulation.maps(settings.beta, times)
+        self._failures["maps"] = maps.failures
         self.maps = pack_maps(maps, settings.beta)
         yield
-        along = yield from self.simulation.along(settings.beta, settings.steps)
-        self.chart = pack_chart(along)
+        self.chart = pack_numbers((yield from self.simulation.measure_fields(settings.beta, times)))
         self._mapped = (settings.beta, settings.steps)
 
-    def _measure(self, paths: Paths, settings: Settings) -> Iterator[None]:
-        finished = yield from self.simulation.finished(paths, settings.beta)
-        with self.hold_sync():
-            self.readout = pack_readout(finished)
-            self._say("")
-
-    def _train(self, settings: Settings) -> Iterator[None]:
-        """Train the networks that are shown here, with a new picture every now and then."""
-        shown = time.perf_counter()
+    def _train(self) -> Generator[None, None, bool]:
+        """Train the networks shown here until the next picture is due; False when none is left to train."""
+        begin, trained = time.perf_counter(), False
         for name in self.simulation.estimators.train():
-            self._untold = True
-            if time.perf_counter() - shown > _RETRAINED_EVERY:
-                self._say(f"{name}: {self.simulation.estimators.progress(name)}")
-                yield from self._redraw(settings)
-                shown = time.perf_counter()
+            trained, self._mapped = True, None
+            if time.perf_counter() - begin > _REDRAW_SECONDS:
+                self._set_status(f"{name}: {self.simulation.estimators.progress(name)}")
+                break
             yield
-        if self._untold:
-            yield from self._redraw(settings)
+        return trained
 
-    def _redraw(self, settings: Settings) -> Iterator[None]:
-        paths = yield from self.simulation.paths(settings)
-        self._show(pack_paths(paths, settings, self.toy, "full"), paths.failures)
-        yield from self._map(settings)
-        yield from self._measure(paths, settings)
-        self._untold = False
+    def _draw_drops(self, settings: Settings) -> Iterator[None]:
+        """The paths of the dropped particles; those dropped at one time are sampled together."""
+        groups: dict[int, list[tuple[float, float]]] = {}
+        for place, index in self._dropped:
+            groups.setdefault(min(index, settings.steps), []).append(place)
+        drops = []
+        for start, places in groups.items():
+            paths = yield from self.simulation.drop(places, start, settings)
+            drops += [{"panels": [pack_binary(path, "<f4") for path in paths[:, :, k]]} for k in range(len(places))]
+        self.drops = drops
 
     # -- what is shown -------------------------------------------------------------------------------------------------
 
-    def _show(self, packed: dict, failures: list) -> None:
-        self._note_failures("paths", failures)
+    def _show(self, paths: Paths, settings: Settings, stage: str) -> None:
+        self._failures["paths"] = paths.failures
         with self.hold_sync():
-            self.paths = packed
+            self.paths = pack_paths(paths, settings, self.toy, stage)
             self.readout = {}
-            self._say("computing …" if packed["stage"] == "first" else self.status.get("busy", ""))
+            self._set_status("computing …" if stage == "first" else self.status.get("busy", ""))
+        self._worker.idle = True
 
-    def _note_failures(self, source: str, failures: list) -> None:
-        self._failures[source] = ["" if failure is None else str(failure) for failure in failures]
-
-    def _say(self, busy: str) -> None:
+    def _set_status(self, busy: str) -> None:
         notes = [self.simulation.estimators.progress(name) for name in self.simulation.names]
         failures = [next(filter(None, column), "") for column in zip(*self._failures.values(), strict=True)]
         self.status = {"busy": busy, "failures": failures, "notes": notes}
 
-    def _draw_drops(self, settings: Settings) -> None:
-        drops = []
-        for x, y, start in self._dropped:
-            paths = self.simulation.drop((x, y), min(start, settings.steps), settings)
-            drops.append({"x": x, "y": y, "start": start, "panels": [p.to(torch.float32).numpy().tobytes() for p in paths]})
-        self.drops = drops
+    def _show_error(self, error: Exception) -> None:
+        self._set_status(f"Cannot draw this: {type(error).__name__}: {error}")

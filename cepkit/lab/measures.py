@@ -1,4 +1,4 @@
-"""What the lab measures: the fields along the sampler's times, and the finished samples, both against the mixture itself.
+"""Measures of the fields along the sampler's times and of the finished samples, both against the mixture itself.
 
 Generators that pause with `yield`, like those of `cepkit.lab.simulation`.
 """
@@ -12,19 +12,20 @@ import torch
 from torch import Tensor
 
 from cepkit.diffusion.denoisers import Denoiser, predict
-from cepkit.diffusion.schedules import Schedule
 from cepkit.lab.panels import Guard
 from cepkit.truth.fields import ExactGuidance
 from cepkit.truth.gridded import GriddedTruth
 from cepkit.truth.metrics import ErrorProbe, kernel_bandwidths, mmd2, mode_masses, relative_error, total_variation
 from cepkit.truth.toys import Toy
 
-_PROBE_POINTS, _MEASURED, _FLOOR_SETS, _KEPT_PROBES = 256, 1000, 5, 400
+_PROBE_POINTS, _LARGEST_SAMPLE, _FLOOR_SETS, _KEPT_PROBES = 256, 1000, 5, 400
+_NEGLIGIBLE = 1e-3  # a guidance of this size beside the score: an error relative to it says nothing
+_NAN = torch.tensor(torch.nan)
 
 
-class Along(NamedTuple):
+class FieldMeasures(NamedTuple):
     """Over p_t at each time: root mean square lengths of the score (T,) and of each guidance (P, T), and relative errors of the
-    guidances (P, T); NaN where an estimator failed or, for errors, where nothing is to be guided (beta = 0)."""
+    guidances (P, T). NaN where an estimator failed or, for errors, where the exact guidance is negligible beside the score."""
 
     times: list[float]
     score: Tensor
@@ -32,84 +33,81 @@ class Along(NamedTuple):
     errors: Tensor
 
 
-class Finished(NamedTuple):
-    """Of the finished samples: MMD^2 to exact ones (P,) and the largest between exact sets, total variation of the mode masses
-    (P,; NaN for a toy of one mode), mean energies (P,) and the target's."""
+class SampleMeasures(NamedTuple):
+    """Of the finished samples: MMD^2 to exact ones (P,) and its floor, the largest between exact sets; total variation of the
+    mode masses (P,; NaN for a toy of one mode); averages of the energy (P,) and the target's."""
 
     mmd2: Tensor
-    mmd2_floor: float
-    mode_error: Tensor
-    mean_energy: Tensor
+    floor: float
+    modes: Tensor
+    energy: Tensor
     target_energy: float
 
 
 class Measures:
-    """Measures on one toy; what does not depend on the guidance is kept between calls.
+    """Measures on one toy; those that do not depend on the guidance are kept between calls.
 
     Args:
         gridded: the toy's tables, whose exact guidance is measured as the mixture's.
         denoiser: whose score is measured.
     """
 
-    def __init__(self, toy: Toy, gridded: GriddedTruth, denoiser: Denoiser, schedule: Schedule) -> None:
-        self._toy, self._gridded, self._denoiser, self._schedule = toy, gridded, denoiser, schedule
+    def __init__(self, toy: Toy, gridded: GriddedTruth, denoiser: Denoiser) -> None:
+        self._toy, self._gridded, self._denoiser = toy, gridded, denoiser
         self._probes: dict[tuple, ErrorProbe] = {}
         self._targets: dict[float, tuple[Tensor, Tensor, float]] = {}
 
-    def along(self, guards: Sequence[Guard], beta: float, times: list[float]) -> Generator[None, None, Along]:
-        """The fields at these times, at points of p_t."""
+    def fields(self, guards: Sequence[Guard], beta: float, times: list[float]) -> Generator[None, None, FieldMeasures]:
+        """Measure the fields at these times, at points of p_t."""
+        exact_guidance = ExactGuidance(self._gridded, beta, self._denoiser.schedule)
         rows = []
         for t in times:
-            rows.append(self._measure_fields(t, beta, guards))
+            (x,), (exact,) = self._probe(t, beta)
+            score_size, exact_size = _size(predict(self._denoiser, "score", x, t)), _size(exact)
+            sizes, errors = [], []
+            for guard in guards:  # the truth itself is measured as such, not as looked up
+                field = exact if guard.field == exact_guidance else guard(x, t)
+                sizes.append(_size(field) if guard.works else _NAN)
+                comparable = guard.works and exact_size > _NEGLIGIBLE * score_size
+                errors.append(relative_error(field, exact) if comparable else _NAN)
+            rows.append((score_size, torch.stack(sizes), torch.stack(errors)))
             yield
-        return Along(times, *(torch.stack(column, -1) for column in zip(*rows, strict=True)))
+        return FieldMeasures(times, *(torch.stack(column, -1) for column in zip(*rows, strict=True)))
 
-    def finished(self, samples: Tensor, beta: float) -> Generator[None, None, Finished]:
-        """Finished samples (P, N, 2) against exact draws of the target."""
+    def samples(self, samples: Tensor, beta: float) -> Generator[None, None, SampleMeasures]:
+        """Measure finished samples (P, N, 2) against exact draws of the target."""
         exact, bandwidths, floor = yield from self._target(beta)
         target = self._toy.truth.tilt(beta)
+        masses = target.mode_masses()
         rows = []
-        for x in samples[:, :_MEASURED]:
-            distance = mmd2(x, exact, bandwidths=bandwidths) if len(x) > 1 else torch.tensor(torch.nan)
+        for x in samples[:, :_LARGEST_SAMPLE]:
+            distance = mmd2(x, exact, bandwidths=bandwidths) if len(x) > 1 else _NAN
             yield
-            wanted = target.mode_masses()
-            modes = total_variation(mode_masses(x, target), wanted) if len(wanted) > 1 else torch.tensor(torch.nan).double()
+            modes = total_variation(mode_masses(x, target), masses) if len(masses) > 1 else _NAN
             yield
-            rows.append(torch.stack([distance.double(), modes, self._toy.energy(x).mean().double()]))
+            rows.append(torch.stack([distance.double(), modes.double(), self._toy.energy(x).mean().double()]))
             yield
         distances, modes, energies = torch.stack(rows).T
-        return Finished(distances, floor, modes, energies, float(self._toy.energy(exact).mean()))
+        return SampleMeasures(distances, floor, modes, energies, float(self._toy.energy(exact).mean()))
 
-    def _measure_fields(self, t: float, beta: float, guards: Sequence[Guard]) -> tuple[Tensor, Tensor, Tensor]:
-        key = (t, beta)
-        if key not in self._probes:
+    def _probe(self, t: float, beta: float) -> tuple[list[Tensor], list[Tensor]]:
+        """Points of p_t and the exact guidance there."""
+        if (t, beta) not in self._probes:
             if len(self._probes) > _KEPT_PROBES:
                 self._probes.clear()
-            self._probes[key] = ErrorProbe(
-                self._toy.truth, beta, self._schedule, times=(t,), n=_PROBE_POINTS, generator=torch.Generator().manual_seed(1)
-            )
-        (x,), (exact,) = self._probes[key].points, self._probes[key].exact
-        norms, errors = [], []
-        for guard in guards:
-            field = exact if self._is_exact(guard, beta) else guard(x, t)
-            known = guard.field is not None and guard.failure is None
-            norms.append(_size(field) if known else torch.tensor(torch.nan))
-            errors.append(relative_error(field, exact) if known and beta > 0 else torch.tensor(torch.nan))
-        return _size(predict(self._denoiser, "score", x, t)), torch.stack(norms), torch.stack(errors)
-
-    def _is_exact(self, guard: Guard, beta: float) -> bool:
-        """Whether this is the truth itself, which is measured as such and not as looked up."""
-        return isinstance(guard.field, ExactGuidance) and guard.field == ExactGuidance(self._gridded, beta, self._schedule)
+            truth, schedule, generator = self._toy.truth, self._denoiser.schedule, torch.Generator().manual_seed(1)
+            self._probes[t, beta] = ErrorProbe(truth, beta, schedule, times=(t,), n=_PROBE_POINTS, generator=generator)
+        return self._probes[t, beta].points, self._probes[t, beta].exact
 
     def _target(self, beta: float) -> Generator[None, None, tuple[Tensor, Tensor, float]]:
         """Exact samples, the kernel's bandwidths, and the largest MMD^2 of further exact sets."""
         if beta not in self._targets:
             target, generator = self._toy.truth.tilt(beta), torch.Generator().manual_seed(2)
-            exact = target.sample(_MEASURED, generator=generator)[0]
+            exact = target.sample(_LARGEST_SAMPLE, generator=generator)[0]
             bandwidths = kernel_bandwidths(exact)
             floors = []
             for _ in range(_FLOOR_SETS):
-                other = target.sample(_MEASURED, generator=generator)[0]
+                other = target.sample(_LARGEST_SAMPLE, generator=generator)[0]
                 floors.append(float(mmd2(other, exact, bandwidths=bandwidths)))
                 yield
             self._targets[beta] = (exact, bandwidths, max(floors))

@@ -1,19 +1,20 @@
-"""What stands in a panel: an estimator by name, a network that is trained on the spot, or anyone's own callable, guarded.
+"""The content of a panel: an estimator by name, a network that is trained on the spot, or anyone's own callable, guarded.
 
-A guard lets a callable fail without taking the other panels with it: what it raised or returned is noted with the time at
-which it happened, and the panel goes on without guidance.
+A guard lets a callable fail without taking the other panels with it. The first failure is noted with its time, and the panel
+goes on without guidance.
 """
 
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from cepkit.diffusion.guidance import Guidance, ZeroGuidance
+from cepkit.diffusion.guidance import ZeroGuidance
 from cepkit.diffusion.schedules import Schedule
 from cepkit.lab.tabulated import Field, tabulated
 from cepkit.learning.config import OBJECTIVES, TrainingConfig
@@ -28,49 +29,44 @@ BUILT_IN = ("exact", "mean energy", "DPS", "LGD-MC", "no guidance", *LEARNED)
 _TRAINING_POINTS = 200_000
 
 
-@dataclass(frozen=True)
-class Failure:
-    """What an estimator did wrong, and at which time."""
-
-    estimator: str
-    t: float
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.estimator} at t = {self.t:.3g}: {self.what}"
-
-
 class Guard:
-    """A field that never raises: after a failure it is zero, and `failure` says what came.
+    """A field that never raises: from its first failure on it is zero.
 
     Attributes:
         name: the panel's title.
-        field: what is called, or None for a network not trained yet.
+        field: the callable, or None for a network not trained yet.
+        failure: the first failure and its time in words, "" before it.
     """
 
     def __init__(self, name: str, field: Field | None) -> None:
-        self.name, self.field, self.failure = name, field, None
+        self.name, self.field, self.failure = name, field, ""
+
+    @property
+    def works(self) -> bool:
+        """Whether there is a field and it has not failed."""
+        return self.field is not None and not self.failure
 
     def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        """The guidance at x_t (..., 2), zero where there is none to be had."""
-        value = self._ask(self.field, x_t, t, x_t.shape, "guidance")
+        """The guidance at x_t (..., 2), zero where there is none."""
+        value = self._evaluate(self.field, x_t, t, x_t.shape, "guidance")
         return torch.zeros_like(x_t) if value is None else value
 
     def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor | None:
         """The energy at x_t, shape (...), or None where the estimator has none."""
         field = getattr(self.field, "energy", None)
-        return self._ask(field, x_t, t, x_t.shape[:-1], "energy") if callable(field) else None
+        return self._evaluate(field, x_t, t, x_t.shape[:-1], "energy") if callable(field) else None
 
-    def _ask(self, field: Field | None, x_t: Tensor, t: Tensor | float, shape: torch.Size, what: str) -> Tensor | None:
-        if field is None or self.failure is not None:
+    def _evaluate(self, field: Field | None, x_t: Tensor, t: Tensor | float, shape: torch.Size, what: str) -> Tensor | None:
+        if field is None or self.failure:
             return None
         try:
-            value = field(x_t, t)
+            # copies: a callable that changes its arguments in place must not move the other panels' particles
+            value = field(x_t.clone(), t.clone() if isinstance(t, Tensor) else t)
             wrong = _wrong(value, x_t, shape, what)
-        except Exception as error:  # anyone's code: whatever it raises is shown in its panel
-            wrong = f"raised {type(error).__name__}: {error}"
+        except Exception as error:  # of the user's code; this text survives an exception whose own `str` fails
+            wrong = "raised " + "".join(traceback.format_exception_only(error)).strip()
         if wrong:
-            self.failure = Failure(self.name, float(t), wrong)
+            self.failure = f"{self.name} at t = {float(t):.3g}: {wrong}"
             return None
         return value.detach().to(x_t.dtype)
 
@@ -92,52 +88,46 @@ class Estimators:
     """The panels of a lab: names, and guards at each inverse temperature.
 
     Args:
-        toy: whose truth and energy the built-in estimators use.
+        toy: whose truth, as tables, and energy the built-in estimators use.
         chosen: names of built-in estimators, or a mapping from a title to a callable (x_t, t) -> guidance or, with None, to the
             built-in estimator of that name. A callable is used as it is at every beta.
-        train_steps: optimiser steps of the networks behind "CEP", "MSE" and "exp-MSE".
+        beta: at which the networks behind "CEP", "MSE" and "exp-MSE" are trained.
+        train_steps: optimiser steps of each.
+
+    Attributes:
+        given: all that `choose` can choose from: everything built in (None), and the callables given at first.
+        names: the panels shown.
+
+    Raises:
+        ValueError: no panel, an unknown name, or a value that is not callable.
     """
 
     def __init__(
-        self,
-        toy: Toy,
-        chosen: Iterable[str] | Mapping[str, Field | None],
-        schedule: Schedule,
-        *,
-        beta: float,
-        train_steps: int = 1000,
+        self, toy: Toy, chosen: Iterable[str] | Mapping[str, Field | None], schedule: Schedule, *, beta: float, train_steps: int
     ) -> None:
         self._toy, self._schedule, self.trained_at = toy, schedule, beta
-        if isinstance(chosen, str):
-            chosen = (chosen,)
-        self._chosen = _check_chosen(chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen))
-        self._given = {**dict.fromkeys(BUILT_IN), **self._chosen}
+        chosen = (chosen,) if isinstance(chosen, str) else chosen
+        chosen = chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen)
+        for name, given in chosen.items():
+            if given is None:
+                check_name(name, BUILT_IN, name="estimators")
+            elif not callable(given):
+                raise ValueError(f"estimators: expected a callable (x_t, t) -> guidance for {name!r}, got {type(given).__name__}")
+        self.given: dict[str, Field | None] = {**dict.fromkeys(BUILT_IN), **chosen}
+        self.train_steps = check_number(train_steps, name="train_steps", low=1, integer=True)
         self._trainings: dict[str, Training] = {}
-        self._train_steps = check_number(train_steps, name="train_steps", low=1, integer=True)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._chosen)
-
-    @property
-    def known(self) -> tuple[str, ...]:
-        """What `choose` can choose from: the callables given at first, and everything built in."""
-        return tuple(self._given)
+        self.choose(chosen)
 
     def choose(self, names: Iterable[str]) -> None:
         """Show these panels from now on; networks that were trained stay trained."""
-        self._chosen = _check_chosen({name: self._given[check_name(name, self.known, name="panels")] for name in names})
-
-    def on(self, toy: Toy, beta: float) -> Estimators:
-        """The same panels on another toy; its networks are yet to be trained."""
-        other = Estimators(toy, self._chosen, self._schedule, beta=beta, train_steps=self._train_steps)
-        other._given = self._given
-        return other
+        self.names = tuple(check_name(name, self.given, name="estimators") for name in names)
+        if not self.names:
+            raise ValueError("estimators: expected at least one, got none")
 
     @property
     def learned(self) -> tuple[str, ...]:
         """The panels whose network is trained here."""
-        return tuple(name for name, given in self._chosen.items() if given is None and name in LEARNED)
+        return tuple(name for name in self.names if self.given[name] is None and name in LEARNED)
 
     def guards(self, beta: float, truth: GriddedTruth | None = None, *, look_up: bool = True) -> list[Guard]:
         """A fresh guard for each panel.
@@ -147,22 +137,22 @@ class Estimators:
             look_up: also look up guidances of the toy's truth that came as callables, and DPS as a whole.
         """
         toy = self._toy if truth is None else replace(self._toy, truth=truth)
-        built_in: dict[str, Guidance] = {**toy_estimators(toy, beta, self._schedule), "no guidance": ZeroGuidance()}
-        trained = {name: training.guidance for name, training in self._trainings.items()}
-        fields = {name: given or built_in.get(name) or trained.get(name) for name, given in self._chosen.items()}
-        if look_up and isinstance(toy.truth, GriddedTruth):
-            fields = {name: field and tabulated(field, toy.truth) for name, field in fields.items()}
-        return [Guard(name, field) for name, field in fields.items()]
+        fields: dict[str, Field] = {**toy_estimators(toy, beta, self._schedule), "no guidance": ZeroGuidance()}
+        fields |= {name: training.guidance for name, training in self._trainings.items()}
+        fields |= {name: given for name, given in self.given.items() if given is not None}
+        if look_up:
+            fields = {name: tabulated(field, toy.truth) for name, field in fields.items()}
+        return [Guard(name, fields.get(name)) for name in self.names]
 
     def progress(self, name: str) -> str:
-        """How far the network of a panel is, in words; empty for a panel without one."""
+        """The state of a panel's network in words; empty for a panel without one."""
         if name not in self.learned:
             return ""
-        training = self._trainings.get(name)
-        at = f"for β = {self.trained_at:g}"
-        if training is None or training.index < self._train_steps:
-            return f"training {at}: {0 if training is None else training.index} of {self._train_steps} steps"
-        return f"trained {at}"
+        index = self._trainings[name].index if name in self._trainings else 0
+        if not index:
+            return "not trained yet"
+        steps = "" if index == self.train_steps else f": {index} of {self.train_steps} steps"
+        return f"{'training' if steps else 'trained'} for β = {self.trained_at:g}{steps}"
 
     def train(self) -> Iterator[str]:
         """Train what is not trained yet; yields the name of the network after each step. May be left and called again."""
@@ -170,19 +160,8 @@ class Estimators:
             if name not in self._trainings:
                 x, energy = self._toy.sample(_TRAINING_POINTS, generator=torch.Generator().manual_seed(0))
                 config = TrainingConfig(
-                    beta=self.trained_at, steps=self._train_steps, parts=("energy",), objective=name, schedule=self._schedule
+                    beta=self.trained_at, steps=self.train_steps, parts=("energy",), objective=name, schedule=self._schedule
                 )
                 self._trainings[name] = Training(x, energy, config)
             for _ in self._trainings[name]:
                 yield name
-
-
-def _check_chosen(chosen: Mapping[str, Field | None]) -> dict[str, Field | None]:
-    if not chosen:
-        raise ValueError("estimators: expected at least one, got none")
-    for name, given in chosen.items():
-        if given is None:
-            check_name(name, BUILT_IN, name="estimators")
-        elif not callable(given):
-            raise ValueError(f"estimators: expected a callable (x_t, t) -> guidance for {name!r}, got {type(given).__name__}")
-    return dict(chosen)

@@ -1,16 +1,16 @@
 """Particles under several estimators from the same noise, maps of every field along the sampler's times, and measures.
 
-Everything is a generator that pauses with `yield` every few milliseconds and returns its result, so that a view can drop
-work that a newer setting has made stale. Sums over the data are looked up in a `GriddedTruth`; the measures compare with the
-mixture itself.
+Each is a generator that pauses with `yield` every few milliseconds and returns its result (see `finish`), so that a view can
+drop work that a newer setting has made stale. Sums over the data are looked up in a `GriddedTruth`; the measures compare with
+the mixture itself.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,11 +18,11 @@ from torch import Tensor
 from cepkit import plots
 from cepkit.diffusion.denoisers import Denoiser, FunctionDenoiser
 from cepkit.diffusion.guidance import Guided
-from cepkit.diffusion.sampling import METHODS, initial_noise, time_grid, walk
-from cepkit.diffusion.schedules import Schedule, VPLinear
-from cepkit.lab.measures import Along, Finished, Measures
-from cepkit.lab.panels import Estimators, Failure, Field, Guard
-from cepkit.lab.tabulated import LookedUp, has_table
+from cepkit.diffusion.sampling import METHODS, Step, initial_noise, time_grid, walk
+from cepkit.diffusion.schedules import VPLinear
+from cepkit.lab.measures import FieldMeasures, Measures, SampleMeasures
+from cepkit.lab.panels import Estimators, Guard
+from cepkit.lab.tabulated import Field, GuidedScoreTables, table_of
 from cepkit.truth.fields import ExactDenoiser
 from cepkit.truth.gridded import GriddedTruth
 from cepkit.truth.toys import Toy
@@ -30,9 +30,21 @@ from cepkit.validation import check_beta, check_name, check_number
 
 TABLE_SIDE, COARSE_SIDE = 112, 45
 MAP_SIDE = 49  # odd, so that every second point is a symmetric grid of arrows
-_THROWN = 4.0  # times as far out as the finest tables reach others, for particles that DPS throws
-_BEYOND = 1e3  # particles are looked at no further out than this
+PREVIEW_PARTICLES, _PREVIEW_HOLD = 200, 3
+_WIDER = 4.0  # times as far out as the finest tables reach others, for particles that DPS sends far out
+_FARTHEST = 1e3  # particles are evaluated no further out than this
 _VISIBLE_DEPTH = 12.0
+
+Result = TypeVar("Result")
+
+
+def finish(work: Generator[None, None, Result]) -> Result:
+    """Run a generator to its end and return its result."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            return done.value
 
 
 @dataclass(frozen=True)
@@ -68,23 +80,22 @@ class Paths(NamedTuple):
 
     times: list[float]
     x: Tensor
-    failures: list[Failure | None]
+    failures: list[str]
 
 
 class Maps(NamedTuple):
     """Pictures at each time, rows from bottom to top: target is (T, S, S) in [0, 1], NaN nowhere; energies (P, T, S, S) up to a
     constant for each time, NaN where q_t is negligible or there is none; errors likewise, relative to the exact field's size.
-    On every second point: points (A, A, 2), the score (T, A, A, 2) and the guidance (P, T, A, A, 2), at scale 1."""
+    On every second point: the score (T, A, A, 2) and the guidance (P, T, A, A, 2), at scale 1."""
 
     times: list[float]
     target: Tensor
     data: Tensor
     energies: Tensor
     errors: Tensor
-    points: Tensor
     score: Tensor
     guidance: Tensor
-    failures: list[Failure | None]
+    failures: list[str]
 
 
 class Simulation:
@@ -95,6 +106,7 @@ class Simulation:
         estimators: names or a mapping, see `cepkit.lab.panels.Estimators`.
         denoiser: the exact one when absent.
         beta: at which networks are trained.
+        train_steps: optimiser steps of each network.
 
     Raises:
         ValueError: a toy of other dimension, an unknown name, or a value that is not callable.
@@ -106,31 +118,27 @@ class Simulation:
         estimators: Iterable[str] | Mapping[str, Field | None],
         *,
         denoiser: Denoiser | None = None,
-        schedule: Schedule | None = None,
         beta: float = 3.0,
         train_steps: int = 1000,
     ) -> None:
         if toy.dim != 2:
             raise ValueError(f"toy: expected a two-dimensional toy to draw, got {toy.dim} dimensions")
-        self.schedule = schedule or getattr(denoiser, "schedule", None) or VPLinear()
-        self.toy = toy
+        self.toy, self.schedule = toy, VPLinear() if denoiser is None else denoiser.schedule
         # noise at t = 1 lies round the origin, and a point outside all tables costs as much as a thousand inside
         reach = max(1.3 * toy.extent, 4.2 + max(abs(c) for c in toy.centre))
-        thrown = GriddedTruth(toy.truth, centre=toy.centre, extent=_THROWN * reach, side=TABLE_SIDE)
-        self.gridded, self._coarse = (
-            GriddedTruth(toy.truth, centre=toy.centre, extent=reach, side=side, beyond=thrown)
-            for side in (TABLE_SIDE, COARSE_SIDE)
-        )
+        wider = GriddedTruth(toy.truth, centre=toy.centre, extent=_WIDER * reach, side=TABLE_SIDE)
+        square = {"centre": toy.centre, "extent": reach, "beyond": wider}
+        self.gridded, self._coarse = (GriddedTruth(toy.truth, side=side, **square) for side in (TABLE_SIDE, COARSE_SIDE))
         self.denoiser = ExactDenoiser(self.gridded, self.schedule) if denoiser is None else denoiser
-        self.estimators = Estimators(
-            replace(toy, truth=self.gridded), estimators, self.schedule, beta=beta, train_steps=train_steps
-        )
-        self._measures = Measures(toy, self.gridded, self.denoiser, self.schedule)
+        tables = replace(toy, truth=self.gridded)
+        self.estimators = Estimators(tables, estimators, self.schedule, beta=beta, train_steps=train_steps)
+        self._measures = Measures(toy, self.gridded, self.denoiser)
 
     def on(self, toy: Toy) -> Simulation:
-        """The same panels on another toy, with its exact denoiser."""
-        other = Simulation(toy, ("exact",), schedule=self.schedule)
-        other.estimators = self.estimators.on(replace(toy, truth=other.gridded), self.estimators.trained_at)
+        """The same panels on another toy, with its exact denoiser; networks are yet to be trained there."""
+        mine = self.estimators
+        other = Simulation(toy, mine.given, beta=mine.trained_at, train_steps=mine.train_steps)
+        other.estimators.choose(mine.names)
         return other
 
     @property
@@ -143,44 +151,49 @@ class Simulation:
 
     # -- particles -----------------------------------------------------------------------------------------------
 
-    def paths(
-        self, settings: Settings, *, particles: int | None = None, coarse: bool = False, hold: int = 1
-    ) -> Generator[None, None, Paths]:
-        """The first `particles` (default: all) of the particles of these settings, under every estimator.
+    def paths(self, settings: Settings, *, preview: bool = False, coarse: bool = False) -> Generator[None, None, Paths]:
+        """Sample the particles of these settings under every estimator.
 
         Args:
+            preview: only the first particles, and a guidance that has no table is kept for some steps of the sampler.
             coarse: look the toy's guidances up in coarser tables, which are quicker to make for a new beta.
-            hold: steps of the sampler for which a guidance that has no table is kept before it is evaluated again.
         """
         guards = self.estimators.guards(settings.beta, self._coarse if coarse else None)
         times = self.times(settings.steps)
-        noise = initial_noise((settings.particles, 2), generator=_seeded(settings.seed))[:particles]
+        noise = initial_noise((settings.particles, 2), generator=_seeded(settings.seed))
+        noise = noise[:PREVIEW_PARTICLES] if preview else noise
+        hold = _PREVIEW_HOLD if preview else 1
+        x = yield from self._sample(guards, noise, times, settings, coarse, hold)
+        return Paths(times.tolist(), x, [guard.failure for guard in guards])
+
+    def drop(self, points: list[tuple[float, float]], start: int, settings: Settings) -> Generator[None, None, Tensor]:
+        """The paths (P, T - start, N, 2), under every estimator, of N particles put down at the time of index `start`."""
+        guards, times, x = self.estimators.guards(settings.beta), self.times(settings.steps)[start:], torch.tensor(points)
+        if len(times) < 2:
+            return x.expand(len(guards), 1, -1, -1)
+        return (yield from self._sample(guards, x, times, settings))
+
+    def _sample(
+        self, guards: list[Guard], x: Tensor, times: Tensor, settings: Settings, coarse: bool = False, hold: int = 1
+    ) -> Generator[None, None, Tensor]:
+        """The sampler's states (P, T, N, 2) from x (N, 2)."""
         groups = [[guard] for guard in guards] if settings.method == "sde" else [guards]  # fresh noise too is the same in all
         columns = []
         for group in groups:
             states = []
-            for step in self._walk(group, noise.expand(len(group), -1, -1), times, settings, coarse, hold):
+            for step in self._walk(group, x.expand(len(group), -1, -1), times, settings, coarse, hold):
                 states.append(step.x)
                 yield
             columns.append(torch.stack(states, 1))
-        return Paths(times.tolist(), torch.cat(columns), [guard.failure for guard in guards])
+        return torch.cat(columns)
 
-    def drop(self, x: tuple[float, float], start: int, settings: Settings) -> Tensor:
-        """The path of one particle put down at x at the time of index `start`, (P, T - start, 2), under every estimator."""
-        guards, times = self.estimators.guards(settings.beta), self.times(settings.steps)[start:]
-        placed = torch.tensor([[x]], dtype=torch.float32).expand(len(guards), -1, -1)
-        if len(times) < 2:
-            return placed
-        return torch.stack([step.x for step in self._walk(guards, placed, times, settings)], 1)[:, :, 0]
-
-    def _walk(self, guards: list[Guard], x: Tensor, times: Tensor, settings: Settings, coarse: bool = False, hold: int = 1):
+    def _walk(self, guards: list[Guard], x: Tensor, times: Tensor, settings: Settings, coarse: bool, hold: int) -> Iterator[Step]:
         """The sampler's steps from x (P, N, 2), one panel for each guard."""
         exact = isinstance(self.denoiser, ExactDenoiser) and self.denoiser.truth is self.gridded
         truth = self._coarse if coarse else self.gridded
-        quick = [k for k, guard in enumerate(guards) if exact and has_table(guard.field, truth)]
+        quick = [k for k, guard in enumerate(guards) if exact and table_of(guard.field, truth)]
         others = [k for k in range(len(guards)) if k not in quick]
-        looked_up = LookedUp(truth, self.schedule, [guards[k].field for k in quick], settings.scale)
-
+        looked_up = GuidedScoreTables(truth, self.schedule, [guards[k].field for k in quick], settings.scale)
         calls, held = itertools.count(), torch.empty(0)
 
         def guidance(x_t: Tensor, t: Tensor | float) -> Tensor:
@@ -192,7 +205,7 @@ class Simulation:
         guided = Guided(self.denoiser, guidance, settings.scale)
 
         def predicted(x_t: Tensor, t: Tensor | float) -> Tensor:
-            x_t = x_t.clamp(-_BEYOND, _BEYOND)  # a particle thrown far out is drawn nowhere instead of overflowing
+            x_t = x_t.clamp(-_FARTHEST, _FARTHEST)  # a particle sent far out is drawn nowhere instead of overflowing
             if not quick or not others:
                 return guided(x_t, t) if others else looked_up(x_t, t)
             value = torch.empty_like(x_t)
@@ -204,19 +217,16 @@ class Simulation:
 
     # -- maps ----------------------------------------------------------------------------------------------------
 
-    def maps(self, beta: float, steps: int) -> Generator[None, None, Maps]:
-        """Maps at every time of the sampler."""
-        guards, times = self.estimators.guards(beta), self.times(steps).tolist()
-        x = plots.picture_points(self.toy, MAP_SIDE)
+    def maps(self, beta: float, times: list[float]) -> Generator[None, None, Maps]:
+        """Draw every field at these times."""
+        guards, x = self.estimators.guards(beta), plots.picture_points(self.toy, MAP_SIDE)
         columns = []
         for t in times:
             columns.append(self._maps_at(x, t, beta, guards))
             yield
-        target, data, energies, errors, score, guidance = (torch.stack(column) for column in zip(*columns, strict=True))
-        panels = (values.transpose(0, 1) for values in (energies, errors, guidance))
-        energies, errors, guidance = panels
-        failures = [guard.failure for guard in guards]
-        return Maps(times, target, data, energies, errors, x[::2, ::2], score, guidance, failures)
+        target, data, score, *panels = (torch.stack(column) for column in zip(*columns, strict=True))
+        energies, errors, guidance = (values.transpose(0, 1) for values in panels)
+        return Maps(times, target, data, energies, errors, score, guidance, [guard.failure for guard in guards])
 
     def _maps_at(self, x: Tensor, t: float, beta: float, guards: list[Guard]) -> tuple[Tensor, ...]:
         log_q, score, energy_t, exact = self.gridded.fields(x, t, beta, self.schedule)
@@ -227,26 +237,25 @@ class Simulation:
         energies, errors, fields = [], [], []
         for guard in guards:
             field, energy = guard(x, t), guard.energy(x, t)
-            if guard.field is None or guard.failure is not None:
-                energy = field = torch.full_like(x, torch.nan)
-                energy = energy[..., 0]
-            elif energy is None:
+            if not guard.works:
+                field, energy = torch.full_like(x, torch.nan), None
+            if energy is None:
                 energy = torch.full_like(log_q, torch.nan)
             energies.append(torch.where(visible, energy - (weight * energy).sum(), torch.nan))
             errors.append(torch.where(visible, (field - exact).norm(dim=-1) / typical, torch.nan))
             fields.append(torch.nan_to_num(field)[::2, ::2])
         pictures = ((density - density.max()).div(2).exp() for density in (log_p, log_q))
-        return *pictures, torch.stack(energies), torch.stack(errors), score[::2, ::2], torch.stack(fields)
+        return *pictures, score[::2, ::2], torch.stack(energies), torch.stack(errors), torch.stack(fields)
 
     # -- measures ------------------------------------------------------------------------------------------------
 
-    def along(self, beta: float, steps: int) -> Generator[None, None, Along]:
-        """The fields along the sampler's times, at points of p_t."""
-        return self._measures.along(self.estimators.guards(beta, look_up=False), beta, self.times(steps).tolist())
+    def measure_fields(self, beta: float, times: list[float]) -> Generator[None, None, FieldMeasures]:
+        """Measure every field at these times, at points of p_t."""
+        return self._measures.fields(self.estimators.guards(beta, look_up=False), beta, times)
 
-    def finished(self, paths: Paths, beta: float) -> Generator[None, None, Finished]:
-        """The samples at the end of the paths, against exact draws of the target."""
-        return self._measures.finished(paths.x[:, -1].clamp(-_BEYOND, _BEYOND).contiguous(), beta)
+    def measure_samples(self, paths: Paths, beta: float) -> Generator[None, None, SampleMeasures]:
+        """Measure the samples at the end of the paths against exact draws of the target."""
+        return self._measures.samples(paths.x[:, -1].clamp(-_FARTHEST, _FARTHEST).contiguous(), beta)
 
 
 def _seeded(seed: int) -> torch.Generator:

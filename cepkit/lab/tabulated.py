@@ -1,9 +1,9 @@
-"""Guidances of a `GriddedTruth` that are looked up too, so that a panel costs one look-up for each step of the sampler.
+"""Guidances of a `GriddedTruth` as tables, so that a panel costs one look-up for each step of the sampler.
 
 DPS differentiates through the denoiser: its gradient is J^T grad E(x0_hat) with the Jacobian J of x0_hat(x_t). On a grid x0_hat
-is known at every point, so J is a central difference over the grid's spacing, and the gradient, which is linear in beta, is a
-table for each t. Away from the grid the same difference is taken of the mixture's own x0_hat. Where an energy falls within less
-than the spacing DPS has ridges that no grid resolves: single particles then end elsewhere, as they do after any small change.
+is known at every point, so J is a central difference over the grid's spacing. The gradient is linear in beta, so one table for
+each t serves every beta. Off the grid the same difference is taken of the mixture's own x0_hat. Where an energy falls within
+less than the spacing DPS has ridges that no grid resolves: single particles then end elsewhere, as after any small change.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from cepkit.truth.fields import ExactDenoiser, ExactGuidance, MeanEnergyGuidance
 from cepkit.truth.gridded import GriddedTruth
 
 Field = Callable[[Tensor, Tensor | float], Tensor]
+Table = Callable[[float], Tensor]  # t -> a field at the grid's points and 1 where it holds, (3, side, side)
 
-
-_NOTHING = torch.tensor([0.0, 0.0, 1.0])[:, None, None]
+_ZERO_FIELD = torch.tensor([0.0, 0.0, 1.0])[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -43,28 +43,28 @@ class TabulatedDPS(Guidance):
     def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         if self.truth.flat:  # piecewise constant: the gradient is zero on either side of every jump
             return torch.zeros_like(x_t)
-        return self.beta * self.truth.look_up("DPS", x_t, t, self.schedule, self._channels, self._apart)
+        return self.beta * self.truth.look_up("DPS", x_t, t, self.schedule, self._channels, self._off_grid)
 
     def table(self, t: float) -> Tensor:
         """The field at the grid's points and 1 where it holds, (3, side, side)."""
         if self.truth.flat:
-            return _NOTHING.expand(-1, self.truth.side, self.truth.side)
+            return _ZERO_FIELD.expand(-1, self.truth.side, self.truth.side)
         x, y, holds = self.truth.table("DPS", t, self.schedule, self._channels)
         return torch.stack([self.beta * x, self.beta * y, holds])
 
     def _channels(self, t: float) -> Tensor:
-        """The field for beta = 1 at the grid's points, (3, side, side): x, y, and 1 where they hold."""
+        """The table for beta = 1."""
         _, dx, dy, holds = self.truth.density(t, self.schedule)
         x, time = self.truth.points(), torch.tensor(t, dtype=torch.float64)
         alpha, sigma = self.schedule.alpha(time), self.schedule.sigma(time)
         x0 = x0_from_eps(eps_from_score(torch.stack([dx, dy], -1), sigma), x, alpha, sigma)
         by_y, by_x = torch.gradient(x0, spacing=self.truth.spacing, dim=(0, 1))
         field = _pulled_back(self.truth, torch.where(holds[..., None] > 0, x0, self.truth.centre), by_x, by_y).movedim(-1, 0)
-        beside = -max_pool2d(-holds[None], 3, stride=1, padding=1)  # the differences need the neighbours
-        return torch.cat([torch.where(beside > 0, field, 0.0), beside])
+        inner = -max_pool2d(-holds[None], 3, stride=1, padding=1)  # the differences need the neighbours
+        return torch.cat([torch.where(inner > 0, field, 0.0), inner])
 
-    def _apart(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        """The field for beta = 1 at any points (n, 2), without these tables."""
+    def _off_grid(self, x_t: Tensor, t: Tensor | float) -> Tensor:
+        """The field for beta = 1 at points (n, 2) that these tables do not cover."""
         if self.truth.beyond is not None:
             return TabulatedDPS(self.truth.beyond, 1.0, self.schedule)(x_t, t)
         step = self.truth.spacing
@@ -74,7 +74,7 @@ class TabulatedDPS(Guidance):
 
 
 def _pulled_back(truth: GriddedTruth | Mixture, x0: Tensor, by_x: Tensor, by_y: Tensor) -> Tensor:
-    """-J^T grad E(x0), shape (..., 2), with the columns of J."""
+    """-J^T grad E(x0), shape (..., 2), from the columns of J."""
     at = x0.detach().float().requires_grad_(True)
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(truth.energy(at).sum(), at)
@@ -83,9 +83,9 @@ def _pulled_back(truth: GriddedTruth | Mixture, x0: Tensor, by_x: Tensor, by_y: 
 
 def tabulated(field: Field, truth: GriddedTruth) -> Field:
     """The same field, with the sums over the truth looked up where it is one of the truth's own guidances."""
-    if isinstance(field, ExactGuidance | MeanEnergyGuidance) and field.truth is truth.truth:
+    if type(field) in (ExactGuidance, MeanEnergyGuidance) and field.truth is truth.truth:
         return replace(field, truth=truth)
-    if isinstance(field, DPSGuidance) and isinstance(field.denoiser, ExactDenoiser):
+    if type(field) is DPSGuidance and type(field.denoiser) is ExactDenoiser:
         own = (truth, truth.truth)
         owner = getattr(field.energy_function, "__self__", None)  # a toy or the truth, when this is their method
         if field.denoiser.truth in own and getattr(owner, "truth", owner) in own:
@@ -93,31 +93,39 @@ def tabulated(field: Field, truth: GriddedTruth) -> Field:
     return field
 
 
-def has_table(field: Field | None, truth: GriddedTruth) -> bool:
-    """Whether `LookedUp` can take this field: all it is made of lies in the tables of `truth`."""
-    if isinstance(field, ExactGuidance | MeanEnergyGuidance | TabulatedDPS):
-        return field.truth is truth
-    return isinstance(field, ZeroGuidance)
+def table_of(field: Field | None, truth: GriddedTruth) -> Table | None:
+    """The table of this field on the grid of `truth`, or None where it has none."""
+    if type(field) is ZeroGuidance:
+        return lambda _t: _ZERO_FIELD.expand(-1, truth.side, truth.side)
+    if getattr(field, "truth", None) is not truth:
+        return None
+    tables: dict[type, Table] = {
+        ExactGuidance: lambda t: truth.guidance_table(t, field.beta, field.schedule),
+        MeanEnergyGuidance: lambda t: truth.mean_energy_guidance_table(t, field.beta, field.schedule),
+        TabulatedDPS: lambda t: field.table(t),
+    }
+    return tables.get(type(field))
 
 
-class LookedUp:
-    """score + scale * guidance of several panels at once: looking up is linear, so one table for each panel holds the sum.
+class GuidedScoreTables:
+    """score + scale * guidance of several panels at once. Looking up is linear, so one table for each panel holds the sum.
 
     Args:
-        truth: whose score, and on whose grid every field has a table.
+        truth: whose score it is, and on whose grid every field has a table, see `table_of`.
         schedule: of the score.
-        fields: one for each panel, such that `has_table`.
+        fields: the guidance of each panel.
     """
 
     def __init__(self, truth: GriddedTruth, schedule: Schedule, fields: Sequence[Field], scale: float) -> None:
         self._truth, self._schedule, self._fields, self._scale = truth, schedule, fields, scale
+        self._tables = [table_of(field, truth) for field in fields]
         self._sum = torch.empty(len(fields), 3, truth.side, truth.side)
 
     def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        """At x_t (P, N, 2)."""
+        """The guided scores at x_t (P, N, 2)."""
         score = self._truth.score_table(float(t), self._schedule)
-        for panel, field in enumerate(self._fields):
-            guidance = self._table(field, float(t))
+        for panel, table in enumerate(self._tables):
+            guidance = table(float(t))
             torch.add(score[:2], guidance[:2], alpha=self._scale, out=self._sum[panel, :2])
             torch.mul(score[2], guidance[2], out=self._sum[panel, 2])
         values, missing = self._truth.interpolate(self._sum, x_t)
@@ -126,12 +134,3 @@ class LookedUp:
             score = self._truth.score(x, t, self._schedule)
             values[panel, missing[panel]] = score + self._scale * self._fields[panel](x, t)
         return values
-
-    def _table(self, field: Field, t: float) -> Tensor:
-        if isinstance(field, ExactGuidance):
-            return self._truth.guidance_table(t, field.beta, field.schedule)
-        if isinstance(field, MeanEnergyGuidance):
-            return self._truth.mean_energy_guidance_table(t, field.beta, field.schedule)
-        if isinstance(field, TabulatedDPS):
-            return field.table(t)
-        return _NOTHING.expand(-1, self._truth.side, self._truth.side)

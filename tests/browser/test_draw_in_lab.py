@@ -10,7 +10,7 @@ from jupyter_pages import choose_theme, run_all, stop_kernel, write_notebook
 pytestmark = pytest.mark.xdist_group("browser")
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
 NOTEBOOK = "drawing"
-CELL = "from cepkit.lab import DrawingLab\n\nDrawingLab(steps=40)"
+CELL = "from cepkit.lab import DrawingLab\n\nDrawingLab(train_steps=40)"
 
 
 @pytest.fixture(scope="module", params=["light", "dark"])
@@ -60,8 +60,8 @@ def colours(page) -> str:
 def at(page, x, y) -> tuple[float, float]:
     """The pixel of a point of x-space."""
     box = page.locator(".cepkit-draw canvas").bounding_box()
-    unit = (box["width"] - 38) / 8
-    return box["x"] + 30 + (x + 4) * unit, box["y"] + 8 + (4 - y) * unit
+    unit = (box["width"] - 32) / 8
+    return box["x"] + 26 + (x + 4) * unit, box["y"] + 12 + (4 - y) * unit
 
 
 def drag(page, start, end) -> None:

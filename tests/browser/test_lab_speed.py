@@ -18,14 +18,14 @@ TABLE = Path(__file__).parents[2] / "build" / "browser.md"
 OTHERS = ("moons", "swissroll", "rings", "checkerboard", "2spirals")
 NOTEBOOK = "lab_speed"
 DEFAULT = ("exact", "mean energy", "DPS", "no guidance")
-SHOW = """from cepkit.diffusion.guidance import ExactGuidance
+SHOW = """from cepkit.truth.fields import ExactGuidance
 from cepkit.diffusion.schedules import VPLinear
 from cepkit.truth.toys import make_toy
 from cepkit.lab import GuidanceLab
 
 toy = make_toy("8gaussians")
-own = ExactGuidance(toy.truth, 3.0, VPLinear())
-lab = GuidanceLab(toy, {"exact": None, "not tabulated": own, "half": 0.5 * own, "twice": 2.0 * own})
+own = {f"at beta {beta}": ExactGuidance(toy.truth, beta, VPLinear()) for beta in (1.5, 3.0, 6.0)}
+lab = GuidanceLab(toy, {"exact": None} | own)
 lab"""
 # Writes what the kernel spends on a change of the scale, with the mathematics told apart, whenever there is news.
 ACCOUNT = """import json, time
@@ -47,7 +47,7 @@ def told_apart(make):
             yield
     return work
 
-for name in ("paths", "maps", "along", "finished"):
+for name in ("paths", "maps", "measure_fields", "measure_samples"):
     setattr(lab.simulation, name, told_apart(getattr(lab.simulation, name)))
 
 def note(change):

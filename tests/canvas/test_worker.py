@@ -13,8 +13,8 @@ class Desk:
     """Work on the number that is wanted when the work begins: an answer after two pieces, three more pieces of refinement."""
 
     def __init__(self):
-        self.wanted, self.log, self.errors = 0, [], []
-        self.worker = Worker(self.work, self.errors.append)
+        self.wanted, self.log, self.errors, self.make = 0, [], [], self.work
+        self.worker = Worker(lambda: self.make(), self.errors.append)
 
     def work(self):
         number = self.wanted
@@ -22,7 +22,7 @@ class Desk:
         yield
         yield
         self.log.append(f"answer {number}")
-        self.worker.answered = True
+        self.worker.idle = True
         for _ in range(3):
             yield
         self.log.append(f"done {number}")
@@ -63,16 +63,16 @@ def test_newer_work_waits_for_the_answer_and_replaces_the_rest():
     assert asyncio.run(use()) == ["begin 1", "answer 1", "begin 199", "answer 199", "done 199"]
 
 
-def test_an_error_is_told_and_the_next_work_is_done():
+def test_an_error_is_reported_and_the_next_work_is_done():
     desk = Desk()
 
     def broken():
         yield
         raise KeyError("layer")
 
-    desk.worker._make = broken
+    desk.make = broken
     desk.want(1)
-    desk.worker._make = desk.work
+    desk.make = desk.work
     desk.want(2)
     assert [repr(error) for error in desk.errors] == ["KeyError('layer')"] and desk.log[-1] == "done 2"
 
@@ -105,7 +105,7 @@ def test_what_another_thread_asks_for_is_done_here_and_now():
 
         def resting():
             number = desk.wanted
-            desk.worker.answered = True
+            desk.worker.idle = True
             threads.append((number, threading.get_ident()))
             yield 30.0  # seconds that it would rather wait
             threads.append("rested")
@@ -116,7 +116,7 @@ def test_what_another_thread_asks_for_is_done_here_and_now():
 
             return lambda: asyncio.run(moves())
 
-        desk.worker._make = resting
+        desk.make = resting
         desk.want(1)
         await asyncio.sleep(0.02)
         begin = time.monotonic()
@@ -139,8 +139,11 @@ def test_two_threads_may_settle_at_once():
             desk.log.append(piece)
             yield
 
-    desk.worker._make = slowly
-    desk.worker._wanted = True
+    async def ask():
+        desk.worker.start()
+
+    desk.make = slowly
+    asyncio.run(ask())  # the loop ends before any work is done
     threads = [threading.Thread(target=desk.worker.settle) for _ in range(2)]
     for thread in threads:
         thread.start()

@@ -1,4 +1,4 @@
-"""Drawing one's own toy: what the canvas holds, what is refused, and what becomes of a drawing, without a browser."""
+"""Drawing one's own toy without a browser: the canvas, refused drawings, and the lab below it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cepkit.lab import DrawingLab, DrawYourOwn
 from cepkit.lab.draw_your_own import TOOLS
 from cepkit.lab.guidance_lab import DEFAULT
 from cepkit.lab.shapes import SHAPES, starting_shape
-from cepkit.truth.toys import make_toy
+from cepkit.learning import Training, TrainingConfig
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def lab(monkeypatch):
             super().close()
 
     monkeypatch.setattr("cepkit.lab.drawing_lab.GuidanceLab", Shown)
-    widget = DrawingLab(steps=12)
+    widget = DrawingLab(train_steps=12)
     yield widget
     widget.close()
 
@@ -105,10 +105,24 @@ def test_what_is_no_drawing_is_named_and_changes_nothing(canvas, x, energy, comp
     assert (canvas.points, canvas.energies, canvas.extent) == before
 
 
-@pytest.mark.parametrize("settings", [{"limit": 1}, {"limit": 2.5}, {"extent": 0.0}, {"extent": float("nan")}, {"seed": -1}])
-def test_impossible_settings_are_named(settings):
-    with pytest.raises(ValueError, match=f"^{next(iter(settings))}: expected"):
-        DrawYourOwn(**settings)
+@pytest.mark.parametrize(
+    ("name", "packed"),
+    [
+        ("points", b"12345"),
+        ("points", np.zeros(3, "<f4").tobytes()),
+        ("points", np.array([0, np.nan], "<f4").tobytes()),
+        ("points", np.zeros((4001, 2), "<f4").tobytes()),
+        ("energies", b"123"),
+        ("energies", np.array([np.inf], "<f4").tobytes()),
+        ("brush_radius", 9.0),
+        ("tool", "axe"),
+    ],
+)
+def test_bytes_that_are_no_drawing_leave_the_old_one(canvas, name, packed):
+    canvas.set_points(*square())
+    before = getattr(canvas, name)
+    canvas.set_state({name: memoryview(packed) if isinstance(packed, bytes) else packed})
+    assert getattr(canvas, name) == before and len(canvas.x) == len(canvas.energy) == 4
 
 
 # -- starting shapes ---------------------------------------------------------------------------------------------------
@@ -132,8 +146,8 @@ def test_a_button_in_the_browser_starts_a_shape_and_nonsense_does_not(canvas):
         canvas.start("rings")
 
 
-def test_shapes_are_replayed_by_the_seed_and_differ_from_one_click_to_the_next():
-    first, second = DrawYourOwn(seed=3), DrawYourOwn(seed=3)
+def test_shapes_are_replayed_and_differ_from_one_click_to_the_next():
+    first, second = DrawYourOwn(), DrawYourOwn()
     for widget in (first, second):
         widget.start("random blobs")
     assert first.points == second.points
@@ -141,20 +155,14 @@ def test_shapes_are_replayed_by_the_seed_and_differ_from_one_click_to_the_next()
     assert first.points != second.points
 
 
-def test_a_small_canvas_takes_as_much_of_a_shape_as_it_holds():
-    small = DrawYourOwn(limit=10, extent=1.0)
-    small.start("ring")
-    assert len(small.x) == 10 and float(small.x.norm(dim=-1).max()) < 1
-
-
-# -- what becomes of a drawing -----------------------------------------------------------------------------------------
+# -- a drawing as a toy ------------------------------------------------------------------------------------------------
 
 
 def test_a_drawing_is_a_toy_whose_truth_is_the_blurred_points(canvas, schedule):
     x, energy = square()
     canvas.set_points(x, energy)
-    toy = canvas.toy(std=0.1, name="mine")
-    assert toy.name == "mine" and toy.dim == 2
+    toy = canvas.toy(std=0.1)
+    assert toy.name == "drawing" and toy.dim == 2
     t = torch.tensor(0.1)
     variance = schedule.alpha(t) ** 2 * 0.1**2 + schedule.sigma_squared(t)
     apart = ((x[0] - schedule.alpha(t) * x) ** 2).sum(-1)
@@ -168,18 +176,17 @@ def test_too_few_points_are_no_toy(canvas):
         canvas.toy()
     canvas.set_points([[0.0, 0.0]], [1.0])
     with pytest.raises(ValueError, match="^points: expected at least 2, got 1"):
-        canvas.fit(steps=1)
+        canvas.toy()
+    canvas.set_state({"points": memoryview(np.zeros(6, "<f4").tobytes())})
+    with pytest.raises(ValueError, match="^energy: expected"):  # three points, one energy
+        canvas.toy()
 
 
-def test_fitting_trains_both_networks_and_reports_each_step(canvas):
-    canvas.set_points(*make_toy("moons").sample(50, generator=torch.Generator().manual_seed(0)))
-    seen = []
-    training = canvas.fit(steps=3, beta=2.0, seed=1, report=seen.append)
-    assert seen == [1, 2, 3] and training.index == 3 and training.config.beta == 2.0 and training.config.seed == 1
-    x = torch.zeros(5, 2)
-    assert training.guidance(x, 0.3).shape == training.denoiser(x, 0.3).shape == (5, 2)
-    with pytest.raises(ValueError, match="^beta: expected"):
-        canvas.fit(steps=3, beta=-1.0)
+def test_a_network_learns_a_drawing_like_any_toy(canvas):
+    canvas.start("two moons")
+    config = TrainingConfig(beta=2.0, steps=3, parts=("energy",))
+    training = Training(*canvas.toy().sample(500, generator=torch.Generator().manual_seed(0)), config)
+    assert len(list(training)) == 3 and training.guidance(torch.zeros(5, 2), 0.3).shape == (5, 2)
 
 
 # -- the lab -----------------------------------------------------------------------------------------------------------
@@ -201,7 +208,7 @@ def test_guide_it_shows_the_drawing_and_replaces_what_was_shown(lab):
     assert first.closed and not lab.lab.closed and lab.children[2].children == (lab.lab,)
 
 
-def test_learn_it_shows_what_is_learned_beside_the_exact(lab):
+def test_learn_it_shows_learned_guidances_beside_the_exact(lab):
     lab.drawing.start("two moons")
     lab.learn.click()
     assert lab.lab.estimators == ("exact", "CEP", "MSE", "exp-MSE")
@@ -219,7 +226,7 @@ def test_learn_it_shows_what_is_learned_beside_the_exact(lab):
         (1000 * torch.eye(2), torch.tensor([0.0, 1.0]), "x: expected points of about unit scale"),
     ],
 )
-def test_what_cannot_be_guided_is_said_below_the_canvas(lab, button, x, energy, complaint):
+def test_the_reason_why_a_drawing_cannot_be_guided_is_shown_below_it(lab, button, x, energy, complaint):
     lab.drawing.set_points(x, energy)
     getattr(lab, button).click()
     assert lab.drawing.message.startswith(complaint) and lab.lab is None
@@ -228,7 +235,7 @@ def test_what_cannot_be_guided_is_said_below_the_canvas(lab, button, x, energy, 
     assert lab.drawing.message == ""
 
 
-def test_a_lab_that_cannot_be_made_is_said_too_and_what_was_shown_stays(lab):
+def test_a_lab_that_cannot_be_made_leaves_the_one_that_was_shown(lab):
     lab.drawing.set_points(*square())
     lab.guide.click()
     shown = lab.lab
@@ -238,11 +245,10 @@ def test_a_lab_that_cannot_be_made_is_said_too_and_what_was_shown_stays(lab):
 
 
 def test_the_drawing_reaches_the_real_lab():
-    canvas = DrawYourOwn()
-    canvas.set_points(*square())
-    lab = DrawingLab(canvas)
+    lab = DrawingLab()
+    lab.drawing.set_points(*square())
     lab.guide.click()
-    assert lab.drawing is canvas and canvas.message == "" and type(lab.lab).__name__ == "GuidanceLab"
+    assert lab.drawing.message == "" and type(lab.lab).__name__ == "GuidanceLab"
     assert lab.lab.toy.name == "drawing" and lab.lab.beta == 3.0
     lab.close()
 
@@ -263,6 +269,6 @@ def test_closing_lets_go_of_everything(lab):
 
 
 def test_the_script_knows_the_same_tools_and_traits():
-    for name in (*TOOLS, "points", "energies", "extent", "limit", "message", "brush_radius", "brush_density", "brush_energy"):
+    for name in (*TOOLS, "points", "energies", "extent", "setup", "message", "brush_radius", "brush_density", "brush_energy"):
         assert name in DrawYourOwn._esm
-    assert all(DrawYourOwn.class_traits()[name].metadata["sync"] for name in ("points", "energies", "tool", "palette"))
+    assert all(DrawYourOwn.class_traits()[name].metadata["sync"] for name in ("points", "energies", "tool", "setup"))

@@ -67,10 +67,16 @@ def test_the_standard_page_stays_under_its_size_with_six_panels(tmp_path):
     assert len(SCALES) == 8 and size < LARGEST < 5_000_000
 
 
-def test_a_name_cannot_break_out_of_the_page(tmp_path):
-    toy = replace(make_toy("8gaussians"), name="</script><script>alert(1)</script>")
-    text = GuidanceLab(toy, ("exact",), particles=5, steps=2).save_html(tmp_path / "x.html", scales=(0, 1)).read_text()
-    assert "<script>alert" not in text
+@pytest.mark.parametrize("name", ["</script><script>alert(1)</script>", "half a pair \ud83d"])
+def test_any_name_is_written_and_none_breaks_out_of_the_page(tmp_path, name):
+    toy = replace(make_toy("8gaussians"), name=name)
+    path = GuidanceLab(toy, ("exact",), particles=5, steps=2).save_html(tmp_path / "x.html", scales=(0, 1))
+    assert "<script>alert" not in path.read_text(encoding="utf-8") and stored(path)["setup"]["toy"] == name
+
+
+def test_a_folder_that_does_not_exist_is_made(lab, tmp_path):
+    path = lab.save_html(tmp_path / "build" / "pages" / "lab.html", scales=(0, 1), seeds=(0,))
+    assert path == tmp_path / "build" / "pages" / "lab.html" and path.is_file()
 
 
 @pytest.mark.parametrize(

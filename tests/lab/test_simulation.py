@@ -10,20 +10,13 @@ from cepkit.diffusion.guidance import Guided
 from cepkit.diffusion.sampling import initial_noise, sampling_steps
 from cepkit.diffusion.schedules import VPLinear
 from cepkit.lab import Settings, Simulation
+from cepkit.lab.simulation import finish
 from cepkit.truth.fields import ExactDenoiser, ExactGuidance, MeanEnergyGuidance
 from cepkit.truth.metrics import guidance_error, relative_error
 from cepkit.truth.own_points import from_points
 from cepkit.truth.toys import make_toy
 
 TOY = make_toy("8gaussians")
-
-
-def finish(work):
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            return done.value
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +44,13 @@ def test_all_panels_start_from_the_same_noise_and_scale_0_never_parts_them(simul
     assert torch.equal(guided.x[:, 0], paths.x[:, 0]) and not torch.equal(guided.x[0, -1], guided.x[1, -1])
 
 
-def test_a_first_answer_shows_the_first_of_the_same_particles(simulation):
-    settings = Settings(particles=200, steps=4)
-    first, full = finish(simulation.paths(settings, particles=20)), finish(simulation.paths(settings))
-    torch.testing.assert_close(first.x, full.x[:, :, :20])
+def test_a_preview_shows_the_first_of_the_same_particles(simulation):
+    settings = Settings(particles=300, steps=4)
+    preview, full = finish(simulation.paths(settings, preview=True)), finish(simulation.paths(settings))
+    torch.testing.assert_close(preview.x, full.x[:, :, :200])
 
 
-def test_a_guidance_without_a_table_can_be_held_for_some_steps():
+def test_a_preview_keeps_a_guidance_without_a_table_for_some_steps():
     exact, seen = ExactGuidance(TOY.truth, 3.0, VPLinear()), []
 
     def own(x_t, t):
@@ -67,24 +60,25 @@ def test_a_guidance_without_a_table_can_be_held_for_some_steps():
     simulation, settings = Simulation(TOY, {"exact": None, "own": own}), Settings(particles=200, steps=25)
     full = finish(simulation.paths(settings))
     assert len(seen) == 25 and not seen.clear()
-    held = finish(simulation.paths(settings, hold=3))
+    held = finish(simulation.paths(settings, preview=True))
     assert seen == pytest.approx(full.times[:25:3])
     assert torch.equal(held.x[0], full.x[0])  # a table costs little
     apart = (held.x[1, -1] - full.x[1, -1]).norm(dim=-1)
     assert 0 < float(apart.median()) < 0.2
 
 
-def test_a_dropped_particle_follows_the_same_field(simulation):
-    settings = Settings(particles=5, steps=10)
+@pytest.mark.parametrize("method", ["dpmpp2m", "sde"])
+def test_dropped_particles_follow_the_same_field(simulation, method):
+    settings = Settings(particles=5, steps=10, method=method)
     paths = finish(simulation.paths(settings))
-    dropped = simulation.drop(tuple(paths.x[0, 0, 2].tolist()), 0, settings)
-    torch.testing.assert_close(dropped[0], paths.x[0, :, 2], rtol=1e-4, atol=1e-4)
-    assert simulation.drop((0.0, 1.0), 4, settings).shape == (3, 7, 2)
-    assert simulation.drop((0.0, 1.0), 10, settings).shape == (3, 1, 2)
+    dropped = finish(simulation.drop(paths.x[0, 0].tolist(), 0, settings))
+    torch.testing.assert_close(dropped, paths.x, rtol=1e-4, atol=1e-4)
+    assert finish(simulation.drop([(0.0, 1.0)], 4, settings)).shape == (3, 7, 1, 2)
+    assert finish(simulation.drop([(0.0, 1.0)], 10, settings)).tolist() == [[[[0.0, 1.0]]]] * 3
 
 
 def test_maps_are_the_fields_of_the_truth(simulation):
-    maps = finish(simulation.maps(3.0, 6))
+    maps = finish(simulation.maps(3.0, simulation.times(6).tolist()))
     x, t = plots.picture_points(TOY, 49), maps.times[3]
     truth, schedule = TOY.truth, simulation.schedule
     brightness = plots.brightness(TOY, truth.tilt(3.0), t, schedule, 49)
@@ -98,26 +92,34 @@ def test_maps_are_the_fields_of_the_truth(simulation):
     assert float(ratio.std() / ratio.mean()) < 0.1  # one factor for the whole picture
     change = maps.energies[0, 3] - truth.energy_t(x, t, 3.0, schedule)
     assert float(change[seen].std()) < 0.01  # up to a constant
-    torch.testing.assert_close(maps.points, x[::2, ::2])
+    torch.testing.assert_close(maps.score[3], truth.score(x, t, schedule)[::2, ::2], rtol=0.02, atol=0.02)
 
 
-def test_measures_along_t_are_the_guidance_errors(simulation):
-    along = finish(simulation.along(3.0, 5))
-    assert along.errors.shape == along.guidance.shape == (3, 6) and along.score.shape == (6,)
-    assert float(along.errors[0].abs().max()) == 0 and float((along.errors[2] - 1).abs().max()) < 1e-6
-    t = along.times[2]
-    direct = guidance_error(MeanEnergyGuidance(TOY.truth, 3.0, simulation.schedule), TOY.truth, t, 3.0, simulation.schedule)
-    assert float(along.errors[1, 2]) == pytest.approx(float(direct), rel=0.15)
-    assert bool(torch.isnan(finish(simulation.along(0.0, 2)).errors).all())  # nothing to be guided
+def test_field_measures_are_the_guidance_errors(simulation):
+    times = simulation.times(5).tolist()
+    measures = finish(simulation.measure_fields(3.0, times))
+    assert measures.errors.shape == measures.guidance.shape == (3, 6) and measures.score.shape == (6,)
+    assert float(measures.errors[0].abs().max()) == 0 and float((measures.errors[2] - 1).abs().max()) < 1e-6
+    direct = guidance_error(
+        MeanEnergyGuidance(TOY.truth, 3.0, simulation.schedule), TOY.truth, times[2], 3.0, simulation.schedule
+    )
+    assert float(measures.errors[1, 2]) == pytest.approx(float(direct), rel=0.15)
+
+
+def test_no_error_is_measured_relative_to_a_guidance_that_is_as_good_as_zero(simulation):
+    assert bool(torch.isnan(finish(simulation.measure_fields(0.0, [1.0, 0.5])).errors).all())
+    rings = finish(Simulation(make_toy("rings"), ("exact", "mean energy")).measure_fields(3.0, [1.0, 0.5]))
+    assert bool(torch.isnan(rings.errors[:, 0]).all()) and bool(torch.isfinite(rings.errors[:, 1]).all())
+    assert float(rings.guidance[0, 0]) < 1e-3 * float(rings.score[0]) and float(rings.guidance[0, 0]) > 0
 
 
 def test_finished_samples_are_measured_against_exact_ones(simulation):
     paths = finish(simulation.paths(Settings(particles=1000)))
-    finished = finish(simulation.finished(paths, 3.0))
-    assert float(finished.mmd2[0]) < 3 * finished.mmd2_floor < float(finished.mmd2[1]) < float(finished.mmd2[2])
-    assert float(finished.mode_error[0]) < 0.06 < float(finished.mode_error[2])
-    assert float(finished.mean_energy[0]) == pytest.approx(finished.target_energy, abs=0.05)
-    assert float(finished.mean_energy[2]) == pytest.approx(0.5, abs=0.05)
+    measures = finish(simulation.measure_samples(paths, 3.0))
+    assert float(measures.mmd2[0]) < 3 * measures.floor < float(measures.mmd2[1]) < float(measures.mmd2[2])
+    assert float(measures.modes[0]) < 0.06 < float(measures.modes[2])
+    assert float(measures.energy[0]) == pytest.approx(measures.target_energy, abs=0.05)
+    assert float(measures.energy[2]) == pytest.approx(0.5, abs=0.05)
 
 
 def test_a_panel_that_fails_leaves_the_others_as_they_are():
@@ -129,28 +131,50 @@ def test_a_panel_that_fails_leaves_the_others_as_they_are():
     simulation = Simulation(TOY, {"exact": None, "late": late})
     paths = finish(simulation.paths(Settings(particles=20, steps=8)))
     alone = finish(Simulation(TOY, ("exact",)).paths(Settings(particles=20, steps=8)))
-    assert torch.equal(paths.x[0], alone.x[0]) and paths.failures[0] is None
-    assert "late at t = " in str(paths.failures[1]) and "KeyError" in str(paths.failures[1])
-    maps = finish(simulation.maps(3.0, 3))
+    assert torch.equal(paths.x[0], alone.x[0]) and paths.failures[0] == ""
+    assert "late at t = " in paths.failures[1] and "KeyError" in paths.failures[1]
+    times = simulation.times(3).tolist()
+    maps = finish(simulation.maps(3.0, times))
     assert bool(torch.isnan(maps.errors[1, -1]).all()) and not bool(torch.isnan(maps.errors[0, -1]).all())
-    along = finish(simulation.along(3.0, 3))
-    assert bool(torch.isnan(along.errors[1, -1])) and not bool(torch.isnan(along.errors[0, -1]))
+    measures = finish(simulation.measure_fields(3.0, times))
+    assert bool(torch.isnan(measures.errors[1, -1])) and not bool(torch.isnan(measures.errors[0, -1]))
 
 
-def test_a_field_that_throws_particles_far_out_does_not_overflow():
+def test_a_callable_that_changes_its_arguments_in_place_moves_no_other_panel():
+    def in_place(x_t, t):
+        return x_t.mul_(-1.0) * t.mul_(0.0) if isinstance(t, torch.Tensor) else x_t.mul_(0.0)
+
+    settings = Settings(particles=20, steps=5)
+    names = {"exact": None, "mean energy": None}
+    both, alone = Simulation(TOY, {"in place": in_place} | names), Simulation(TOY, names)
+    torch.testing.assert_close(finish(both.paths(settings)).x[1:], finish(alone.paths(settings)).x)
+    times = both.times(3).tolist()
+    torch.testing.assert_close(finish(both.maps(3.0, times)).guidance[1:], finish(alone.maps(3.0, times)).guidance)
+
+
+def test_another_toy_has_the_same_panels_and_untrained_networks():
+    mine = Simulation(TOY, {"CEP": None, "mine": torch.neg}, train_steps=2)
+    list(mine.estimators.train())
+    mine.estimators.choose(["CEP"])
+    other = mine.on(make_toy("moons"))
+    assert other.names == ("CEP",) and "mine" in other.estimators.given and other.toy.name == "moons"
+    assert (mine.estimators.progress("CEP"), other.estimators.progress("CEP")) == ("trained for β = 3", "not trained yet")
+
+
+def test_a_field_that_sends_particles_far_out_does_not_overflow():
     simulation = Simulation(TOY, {"wild": lambda x, t: 1e6 * x, "exact": None})
     paths = finish(simulation.paths(Settings(particles=10, steps=30, scale=10.0)))
-    assert paths.failures == [None, None] and bool(torch.isfinite(paths.x[1]).all())
-    finished = finish(simulation.finished(paths, 3.0))
-    assert bool(torch.isfinite(finished.mmd2).all())
+    assert paths.failures == ["", ""] and bool(torch.isfinite(paths.x[1]).all())
+    measures = finish(simulation.measure_samples(paths, 3.0))
+    assert bool(torch.isfinite(measures.mmd2).all())
 
 
 def test_own_points_away_from_the_origin_and_one_particle(schedule):
     x = torch.randn(150, 2, generator=torch.Generator().manual_seed(0)) * 0.3 + torch.tensor([2.0, -1.0])
     simulation = Simulation(from_points(x, x[:, 0], name="mine"), ("exact", "LGD-MC"))
     paths = finish(simulation.paths(Settings(particles=1, steps=6)))
-    assert paths.failures == [None, None] and simulation.gridded.extent > 6
-    assert bool(torch.isnan(finish(simulation.finished(paths, 3.0)).mmd2).all())  # one point is no sample
+    assert paths.failures == ["", ""] and simulation.gridded.extent > 6
+    assert bool(torch.isnan(finish(simulation.measure_samples(paths, 3.0)).mmd2).all())  # one point is no sample
 
 
 @pytest.mark.parametrize(

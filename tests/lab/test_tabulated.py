@@ -7,7 +7,7 @@ from checks import seeded
 
 from cepkit.diffusion.guidance import DPSGuidance, LGDGuidance, ZeroGuidance
 from cepkit.diffusion.schedules import VPCosine
-from cepkit.lab.tabulated import LookedUp, TabulatedDPS, has_table, tabulated
+from cepkit.lab.tabulated import GuidedScoreTables, TabulatedDPS, table_of, tabulated
 from cepkit.truth.fields import ExactDenoiser, ExactGuidance, MeanEnergyGuidance
 from cepkit.truth.gridded import GriddedTruth
 from cepkit.truth.own_points import from_points
@@ -47,9 +47,9 @@ def test_it_is_linear_in_beta_and_zero_where_the_energy_is_flat(schedule):
     truth = GriddedTruth(make_toy("moons").truth, side=33)
     x = torch.randn(50, 2, generator=seeded())
     torch.testing.assert_close(3 * TabulatedDPS(truth, 1.0, schedule)(x, 0.3), TabulatedDPS(truth, 3.0, schedule)(x, 0.3))
-    board = make_toy("checkerboard")
+    checkerboard = make_toy("checkerboard")
     jump = torch.tensor([[0.0, 0.5], [1.0, 1.0], [0.3, 0.4]])
-    assert not TabulatedDPS(GriddedTruth(board.truth), BETA, schedule)(jump, 0.3).any()
+    assert not TabulatedDPS(GriddedTruth(checkerboard.truth), BETA, schedule)(jump, 0.3).any()
 
 
 def test_its_energy_is_that_of_the_denoised_point(schedule):
@@ -64,42 +64,42 @@ def test_the_truths_own_guidances_are_recognised_and_no_others(schedule):
     truth = GriddedTruth(toy.truth)
     exact, mean = ExactGuidance(toy.truth, BETA, schedule), MeanEnergyGuidance(toy.truth, BETA, schedule)
     assert tabulated(exact, truth) == ExactGuidance(truth, BETA, schedule)
-    assert tabulated(-0.5 * (exact + mean), truth) == -0.5 * (tabulated(exact, truth) + tabulated(mean, truth))
+    assert tabulated(mean, truth) == MeanEnergyGuidance(truth, BETA, schedule)
     assert tabulated(dps(toy, schedule), truth) == TabulatedDPS(truth, BETA, schedule)
     mine = DPSGuidance(ExactDenoiser(toy.truth, schedule), lambda x: x.square().sum(-1), BETA)
-    for field in (ExactGuidance(other.truth, BETA, schedule), dps(other, schedule), mine, torch.zeros_like,
-                  LGDGuidance(ExactDenoiser(toy.truth, schedule), toy.energy, BETA)):  # fmt: skip
+
+    class Flipped(ExactGuidance):
+        def __call__(self, x_t, t):
+            return -super().__call__(x_t, t)
+
+    for field in (ExactGuidance(other.truth, BETA, schedule), dps(other, schedule), mine, Flipped(toy.truth, BETA, schedule),
+                  torch.zeros_like, LGDGuidance(ExactDenoiser(toy.truth, schedule), toy.energy, BETA)):  # fmt: skip
         assert tabulated(field, truth) is field
 
 
 def test_several_panels_at_once_are_score_plus_scaled_guidance_of_each(schedule):
     toy = make_toy("8gaussians")
     truth = GriddedTruth(toy.truth, extent=5.0, side=65)
-    exact = ExactGuidance(truth, BETA, schedule)
-    other = ExactGuidance(truth, BETA, VPCosine())  # a guidance keeps its own schedule
     fields = [
-        exact,
-        0.5 * exact,
-        exact + 2.0 * other,
+        ExactGuidance(truth, BETA, schedule),
+        ExactGuidance(truth, BETA, VPCosine()),  # a guidance keeps its own schedule
         MeanEnergyGuidance(truth, BETA, schedule),
         TabulatedDPS(truth, BETA, schedule),
         ZeroGuidance(),
     ]
-    assert all(has_table(field, truth) for field in fields)
     x = 2.5 * torch.randn(len(fields), 40, 2, generator=seeded())
     x[:, 0] = torch.tensor([30.0, -3.0])  # off the grid
     for t in (0.05, 0.4):
         wanted = torch.stack(
             [truth.score(rows, t, schedule) + 1.7 * field(rows, t) for field, rows in zip(fields, x, strict=True)]
         )
-        torch.testing.assert_close(LookedUp(truth, schedule, fields, 1.7)(x, t), wanted, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(GuidedScoreTables(truth, schedule, fields, 1.7)(x, t), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_what_has_no_table_says_so(schedule):
     toy = make_toy("moons")
     truth = GriddedTruth(toy.truth)
-    for field in (None, torch.zeros_like, dps(toy, schedule), ExactGuidance(toy.truth, BETA, schedule),
-                  -1.0 * ExactGuidance(toy.truth, BETA, schedule)):  # fmt: skip
-        assert not has_table(field, truth)
-    assert has_table(tabulated(-1.0 * ExactGuidance(toy.truth, BETA, schedule), truth), truth)
-    assert not has_table(ExactGuidance(GriddedTruth(toy.truth), BETA, schedule), truth)  # tables of its own
+    elsewhere = ExactGuidance(GriddedTruth(toy.truth), BETA, schedule)  # tables of its own
+    for field in (None, torch.zeros_like, dps(toy, schedule), ExactGuidance(toy.truth, BETA, schedule), elsewhere):
+        assert table_of(field, truth) is None
+    assert table_of(tabulated(ExactGuidance(toy.truth, BETA, schedule), truth), truth) is not None

@@ -67,17 +67,24 @@ function bind(model, { name, label, kind, hint = "", options = [], min, max, ste
   return { root, input, refresh, stop: () => model.off(`change:${name}`, refresh) };
 }
 
-const LAYERS = [
-  { name: "heat", label: "heat", kind: "select", options: [
-    { value: "none", label: "none" }, { value: "target", label: "target density p_t" }, { value: "data", label: "data density q_t" },
-    { value: "energies", label: "intermediate energy" }, { value: "errors", label: "error against the truth" }] },
-  { name: "field", label: "field", kind: "select", options: [
-    { value: "none", label: "none" }, { value: "guidance", label: "s × guidance" }, { value: "score", label: "score" },
-    { value: "sum", label: "score + s × guidance" }] },
-  { name: "streamlines", label: "as streamlines", kind: "check", hint: "Draw the field as streamlines instead of arrows" },
-  { name: "show_particles", label: "particles", kind: "check" },
-  { name: "trajectories", label: "trajectories", kind: "check", hint: "Paths of forty particles" },
-  { name: "contours", label: "contours", kind: "check" },
-  { name: "locked", label: "lock scales", kind: "check", hint: "One colour and arrow scale for all panels, one colour scale for all t" },
-  { name: "show_chart", label: "chart over t", kind: "check" },
-];
+// Paints at most once a frame, whenever one of these values, the size or the theme changes: `draw` asks for it, `stop` ends it.
+function keepDrawn(model, root, names, paint) {
+  let pending = 0;
+  const draw = () => {
+    if (!pending) pending = requestAnimationFrame(() => { pending = 0; paint(); });
+  };
+  const resize = new ResizeObserver(draw), dark = matchMedia("(prefers-color-scheme: dark)");
+  const theme = new MutationObserver(() => setTimeout(draw, 100)); // once its style sheet is there
+  resize.observe(root);
+  theme.observe(document.body, { attributes: true });
+  dark.addEventListener("change", draw);
+  for (const name of names) model.on(`change:${name}`, draw);
+  draw();
+  const stop = () => {
+    resize.disconnect();
+    theme.disconnect();
+    dark.removeEventListener("change", draw);
+    for (const name of names) model.off(`change:${name}`, draw);
+  };
+  return { draw, stop };
+}

@@ -7,93 +7,59 @@ const HINTS = {
   distance: "One click: the energy of every point becomes its distance from there.",
   erase: "Points under the brush go.",
 };
-const SLIDERS = {
-  brush_radius: { label: "brush radius", min: 0.05, max: 2, step: 0.05 },
-  brush_density: { label: "points in a dab", min: 1, max: 40, step: 1 },
-  brush_energy: { label: "brush energy", min: 0, max: 1, step: 0.05 },
-};
+const SLIDERS = [
+  { name: "brush_radius", label: "brush radius", kind: "range", min: 0.05, max: 2, step: 0.05 },
+  { name: "brush_density", label: "points in a dab", kind: "range", min: 1, max: 40, step: 1 },
+  { name: "brush_energy", label: "brush energy", kind: "range", min: 0, max: 1, step: 0.05 },
+];
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 const KEYS_HINT = "Keys on the canvas: arrows move the brush (Shift: finer), Space paints, U undoes.";
-const MARGIN = { left: 30, right: 8, top: 8, bottom: 24 };
 const MOST_UNDONE = 100;
 let views = 0;
-
-function make(tag, properties = {}, children = []) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
-
-function floats(view) {
-  if (!view || view.byteLength === 0) return [];
-  return Array.from(new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength)));
-}
 
 const bytes = (values) => new DataView(new Float32Array(values).buffer);
 const same = (a, b) => a.length === b.length && a.every((value, i) => value === b[i]);
 
-function tickStep(extent) {
-  const power = 10 ** Math.floor(Math.log10(extent / 2));
-  return [1, 2, 5, 10].map((k) => k * power).find((k) => k >= extent * 0.4);
-}
-
 function render({ model, el }) {
-  let xy = [], energy = [], sent = [[], []], stroke = null, cursor = [0, 0], inside = false, queued = false, sending = false;
-  const undone = [], brushes = `cepkit-draw-${(views += 1)}`;
-  const palette = new Uint8Array(model.get("palette").buffer.slice(model.get("palette").byteOffset));
-  const colours = Array.from({ length: 256 }, (_, i) => `rgb(${palette[3 * i]} ${palette[3 * i + 1]} ${palette[3 * i + 2]})`);
+  const { limit, shapes, luts } = model.get("setup"), lut = typed(luts.energy, Uint8Array), group = `cepkit-draw-${(views += 1)}`;
+  const colour = (part) => `rgb(${lut.subarray(3 * Math.round(255 * part), 3 * Math.round(255 * part) + 3).join(" ")})`;
+  const undone = [];
+  let xy = [], energy = [], sent = [[], []], stroke = null, cursor = [0, 0], inside = false, view = null;
 
   // -- the page ------------------------------------------------------------------------------------------------------
 
-  const canvas = make("canvas", { tabIndex: 0 });
-  canvas.setAttribute("role", "application");
-  const low = make("span"), high = make("span"), bar = make("div", { className: "cepkit-draw-bar" });
-  bar.style.background = `linear-gradient(to right, ${[0, 64, 128, 192, 255].map((i) => colours[i]).join(", ")})`;
-  const legend = make("div", { className: "cepkit-draw-legend" }, [low, bar, high]);
-  const status = make("p", { className: "cepkit-draw-status" }), count = make("p", { className: "cepkit-draw-count" });
-  status.setAttribute("role", "status");
-  const hint = make("p", { className: "cepkit-draw-hint" });
-
+  const canvas = element("canvas", { tabIndex: 0, role: "application" });
+  const count = element("p", { className: "cepkit-draw-count" });
+  const status = element("p", { className: "cepkit-draw-status", role: "status" });
+  const hint = element("p");
   const radios = Object.entries(TOOLS).map(([name, label]) => {
-    const input = make("input", { type: "radio", name: brushes, value: name });
+    const input = element("input", { type: "radio", name: group, value: name });
     input.addEventListener("change", () => store({ tool: name }));
-    return { name, input, label: make("label", {}, [input, make("span", { textContent: label })]) };
+    return { input, root: element("label", { className: "cepkit-control" }, input, label) };
   });
-  const sliders = Object.entries(SLIDERS).map(([name, { label, ...range }]) => {
-    const input = make("input", { type: "range", ...range }), shown = make("output");
-    input.addEventListener("input", () => store({ [name]: Number(input.value) }));
-    return { name, input, shown, label: make("label", {}, [make("span", { textContent: label }), input, shown]) };
-  });
+  const sliders = SLIDERS.map((spec) => bind(model, spec));
   const button = (textContent, click) => {
-    const element = make("button", { type: "button", textContent });
-    element.addEventListener("click", click);
-    return element;
+    const made = element("button", { type: "button", textContent });
+    made.addEventListener("click", click);
+    return made;
   };
   const undoButton = button("undo", undo), clear = button("clear", () => edit(() => ([xy, energy] = [[], []])));
-  const group = (title, children) => make("fieldset", {}, [make("legend", { textContent: title }), ...children]);
-  const root = make("div", { className: "cepkit-draw" }, [
-    make("div", { className: "cepkit-draw-board" }, [canvas, legend, count, status]),
-    make("div", { className: "cepkit-draw-controls" }, [
-      group("brush", [...radios.map(({ label }) => label), hint]),
-      make("div", { className: "cepkit-draw-sliders" }, sliders.map(({ label }) => label)),
-      group("all points at once", [button("energy = height", height), undoButton, clear]),
-      group("start from", model.get("shapes").map((shape) => button(shape, () => model.send({ start: shape })))),
-      make("p", { className: "cepkit-draw-hint", textContent: KEYS_HINT }),
-    ]),
-  ]);
-  // JupyterLab takes arrow keys and letters for itself unless told not to
-  root.dataset.lmSuppressShortcuts = "true";
+  const box = (title, ...children) => element("fieldset", { className: "cepkit-bar" }, element("legend", { textContent: title }), ...children);
+  const root = element("div", { className: "cepkit-root cepkit-draw", "data-lm-suppress-shortcuts": "true" },
+    element("figure", {}, canvas, element("figcaption", {}, count, status)),
+    element("div", { className: "cepkit-draw-controls" },
+      box("brush", ...radios.map((radio) => radio.root), hint, ...sliders.map((slider) => slider.root)),
+      box("all points at once", button("energy = height", height), undoButton, clear),
+      box("start from", ...shapes.map((shape) => button(shape, () => model.send({ start: shape })))),
+      element("p", { textContent: KEYS_HINT })));
   root.addEventListener("keydown", (event) => event.stopPropagation());
   el.appendChild(root);
 
   // -- the drawing ---------------------------------------------------------------------------------------------------
 
   function store(values) {
-    sending = true;
     Object.entries(values).forEach(([name, value]) => model.set(name, value));
     model.save_changes();
-    sending = false;
-    refresh();
   }
 
   function remember(before) {
@@ -123,15 +89,13 @@ function render({ model, el }) {
   }
 
   function receive() {
-    if (sending) return;
-    const next = [floats(model.get("points")), floats(model.get("energies"))];
+    const next = ["points", "energies"].map((name) => Array.from(typed(model.get(name), Float32Array) || []));
     const known = (drawing) => same(next[0], drawing[0]) && same(next[1], drawing[1]);
     // the kernel echoes what was sent, perhaps in the middle of the next stroke
     if (next[0].length !== 2 * next[1].length || known(sent) || known([xy, energy])) return;
     remember([xy, energy]);
     [xy, energy] = next;
     sent = [xy.slice(), energy.slice()];
-    refresh();
   }
 
   function height() {
@@ -140,7 +104,7 @@ function render({ model, el }) {
   }
 
   function spray([x, y], radius) {
-    const room = model.get("limit") - energy.length, extent = model.get("extent");
+    const room = limit - energy.length, extent = model.get("extent");
     for (let k = 0; k < Math.min(room, model.get("brush_density")); k += 1) {
       const angle = 2 * Math.PI * Math.random(), r = radius * Math.sqrt(Math.random());
       const point = [x + r * Math.cos(angle), y + r * Math.sin(angle)];
@@ -148,7 +112,7 @@ function render({ model, el }) {
       xy.push(...point);
       energy.push(model.get("brush_energy"));
     }
-    stroke.full = energy.length >= model.get("limit");
+    stroke.full = energy.length >= limit;
   }
 
   function dab(at) {
@@ -165,7 +129,7 @@ function render({ model, el }) {
       energy = distances.map((distance) => distance / most);
     }
     stroke.last = at;
-    refresh();
+    draw();
   }
 
   function begin(at) {
@@ -189,21 +153,16 @@ function render({ model, el }) {
       remember(before);
       send();
     }
-    if (full) store({ message: `${model.get("limit")} points is the most this canvas holds: erase some to add others.` });
+    if (full) store({ message: `${limit} points is the most this canvas holds: erase some to add others.` });
   }
 
-  // -- hands ---------------------------------------------------------------------------------------------------------
+  // -- pointer and keys ----------------------------------------------------------------------------------------------
 
-  function frame() {
-    const side = canvas.clientWidth - MARGIN.left - MARGIN.right, extent = model.get("extent"), unit = side / (2 * extent);
-    const px = (x) => MARGIN.left + (x + extent) * unit, py = (y) => MARGIN.top + side - (y + extent) * unit;
-    return { side, extent, unit, px, py };
-  }
+  const held = (value) => Math.max(-model.get("extent"), Math.min(model.get("extent"), value));
 
   function place(event) {
-    const box = canvas.getBoundingClientRect(), { side, extent, unit } = frame();
-    const at = [event.clientX - box.left - MARGIN.left, MARGIN.top + side - event.clientY + box.top];
-    return at.map((pixels) => Math.max(-extent, Math.min(extent, pixels / unit - extent)));
+    const area = canvas.getBoundingClientRect();
+    return view.back(event.clientX - area.left, event.clientY - area.top).map(held);
   }
 
   canvas.addEventListener("pointerdown", (event) => {
@@ -214,15 +173,14 @@ function render({ model, el }) {
   canvas.addEventListener("pointermove", (event) => {
     [cursor, inside] = [place(event), true];
     if (stroke && event.buttons) go(cursor);
-    refresh();
+    draw();
   });
   for (const name of ["pointerup", "pointercancel", "blur"]) canvas.addEventListener(name, end);
-  for (const name of ["pointerleave", "focus", "blur"]) canvas.addEventListener(name, () => ((inside = false), refresh()));
+  for (const name of ["pointerleave", "focus", "blur"]) canvas.addEventListener(name, () => ((inside = false), draw()));
   canvas.addEventListener("keydown", (event) => {
-    const extent = model.get("extent"), coarse = Math.max(extent / 40, model.get("brush_radius") / 2);
-    const step = event.shiftKey ? extent / 100 : coarse;
+    const extent = model.get("extent"), step = event.shiftKey ? extent / 100 : Math.max(extent / 40, model.get("brush_radius") / 2);
     if (event.key in KEYS) {
-      cursor = cursor.map((value, axis) => Math.max(-extent, Math.min(extent, value + step * KEYS[event.key][axis])));
+      cursor = cursor.map((value, axis) => held(value + step * KEYS[event.key][axis]));
       if (stroke) go(cursor);
     } else if (event.key === " ") {
       if (stroke) dab(cursor);
@@ -230,101 +188,65 @@ function render({ model, el }) {
     } else if (event.key.toLowerCase() === "u" || (event.key === "z" && (event.ctrlKey || event.metaKey))) undo();
     else return;
     event.preventDefault();
-    refresh();
+    draw();
   });
   canvas.addEventListener("keyup", (event) => event.key === " " && end());
 
   // -- the picture ---------------------------------------------------------------------------------------------------
 
-  function refresh() {
-    if (!queued) requestAnimationFrame(paint);
-    queued = true;
-  }
-
   function paint() {
-    queued = false;
-    const width = canvas.clientWidth;
-    if (!width) return;
-    const ratio = window.devicePixelRatio || 1, pen = canvas.getContext("2d"), ink = getComputedStyle(root).color;
-    canvas.width = canvas.height = Math.round(width * ratio);
-    pen.scale(ratio, ratio);
-    const { side, extent, unit, px, py } = frame(), step = tickStep(extent);
-    pen.font = "11px system-ui, sans-serif";
-    pen.strokeStyle = pen.fillStyle = ink;
-    pen.textAlign = "center";
-    for (let k = Math.ceil(-extent / step); k * step <= extent; k += 1) {
-      const at = k * step, label = String(Number(at.toPrecision(6)));
-      pen.textBaseline = "top";
-      pen.fillText(label, px(at), MARGIN.top + side + 6);
-      pen.textBaseline = "middle";
-      pen.fillText(label, MARGIN.left / 2, py(at));
-      pen.globalAlpha = 0.12;
-      pen.strokeRect(px(at), MARGIN.top, 0, side);
-      pen.strokeRect(MARGIN.left, py(at), side, 0);
-      pen.globalAlpha = 1;
-    }
-    pen.strokeRect(MARGIN.left, MARGIN.top, side, side);
+    if (!canvas.clientWidth) return;
+    if (!stroke) receive();
+    view = openPanel(canvas, { centre: [0, 0], extent: model.get("extent") }, { text: getComputedStyle(root).color });
+    const { pen, px, py, side } = view;
     const bottom = energy.reduce((a, b) => Math.min(a, b), 0), top = energy.reduce((a, b) => Math.max(a, b), 1);
+    drawAxes(view);
+    drawLegend(view, [bottom, top], lut);
     pen.lineWidth = 0.7;
     energy.forEach((value, i) => {
       pen.beginPath();
       pen.arc(px(xy[2 * i]), py(xy[2 * i + 1]), Math.max(2.2, side / 170), 0, 2 * Math.PI);
-      pen.fillStyle = colours[Math.round((255 * (value - bottom)) / (top - bottom))];
+      pen.fillStyle = colour((value - bottom) / (top - bottom));
       pen.fill();
       pen.globalAlpha = 0.6; // an edge, so that neither end of the colours sinks into the page
       pen.stroke();
       pen.globalAlpha = 1;
     });
-    if (inside || document.activeElement === canvas) drawBrush(pen, px, py, unit);
-    words(bottom, top);
+    if (inside || document.activeElement === canvas) clipped(view, drawBrush);
+    describe();
   }
 
-  function drawBrush(pen, px, py, unit) {
-    const [x, y] = [px(cursor[0]), py(cursor[1])], r = model.get("tool") === "distance" ? 9 : model.get("brush_radius") * unit;
+  function drawBrush() {
+    const { pen, unit } = view, tool = model.get("tool"), [x, y] = [view.px(cursor[0]), view.py(cursor[1])];
     pen.lineWidth = 1.5;
     pen.beginPath();
-    pen.arc(x, y, r, 0, 2 * Math.PI);
-    pen.moveTo(x - 5, y);
-    pen.lineTo(x + 5, y);
-    pen.moveTo(x, y - 5);
-    pen.lineTo(x, y + 5);
+    pen.arc(x, y, tool === "distance" ? 9 : model.get("brush_radius") * unit, 0, 2 * Math.PI);
+    pen.fillStyle = colour(model.get("brush_energy"));
+    pen.globalAlpha = tool === "points" || tool === "energy" ? 0.25 : 0;
+    pen.fill();
+    pen.globalAlpha = 1;
     pen.stroke();
+    drawCross(view, ...cursor);
   }
 
-  function words(bottom, top) {
-    const n = energy.length, tool = model.get("tool"), short = (value) => String(Number(value.toFixed(2)));
-    low.textContent = `energy ${short(bottom)}, good`;
-    high.textContent = `${short(top)}, bad`;
-    count.textContent = `${n} of ${model.get("limit")} points; brush at (${cursor.map((value) => value.toFixed(2)).join(", ")})`;
+  function describe() {
+    const n = energy.length, tool = model.get("tool"), at = cursor.map((value) => value.toFixed(2)).join(", ");
+    count.textContent = `${n} of ${limit} points; low energy is good; brush at (${at})`;
     if (status.textContent !== model.get("message")) status.textContent = model.get("message");
     hint.textContent = HINTS[tool];
     canvas.setAttribute("aria-label", `Drawing with ${n} points. Brush: ${TOOLS[tool]}. ${KEYS_HINT}`);
     undoButton.disabled = !undone.length;
-    radios.forEach(({ name, input }) => (input.checked = name === tool));
-    for (const { name, input, shown } of sliders) {
-      if (Number(input.value) !== model.get(name)) input.value = model.get(name);
-      shown.textContent = short(model.get(name));
-      if (name === "brush_energy") shown.style.setProperty("--swatch", colours[Math.round(255 * model.get(name))]);
-    }
+    radios.forEach(({ input }) => (input.checked = input.value === tool));
     root.dataset.points = String(n);
   }
 
-  const shape = new ResizeObserver(refresh), theme = new MutationObserver(() => setTimeout(refresh, 100));
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const others = ["extent", "limit", "tool", "message", ...Object.keys(SLIDERS)].map((name) => `change:${name}`);
-  shape.observe(canvas);
-  theme.observe(document.body, { attributes: true });
-  dark.addEventListener("change", refresh);
-  for (const name of ["change:points", "change:energies"]) model.on(name, receive);
-  for (const name of others) model.on(name, refresh);
+  const watched = ["points", "energies", "extent", "tool", "message", ...SLIDERS.map(({ name }) => name)];
   receive();
   undone.length = 0;
-  refresh();
+  const { draw, stop } = keepDrawn(model, root, watched, paint);
   return () => {
-    [shape, theme].forEach((observer) => observer.disconnect());
-    dark.removeEventListener("change", refresh);
-    for (const name of ["change:points", "change:energies"]) model.off(name, receive);
-    for (const name of others) model.off(name, refresh);
+    stop();
+    for (const slider of sliders) slider.stop();
   };
 }
 

@@ -2,6 +2,20 @@
 // so time, layers and play need no kernel; new settings are sent to Python, whose answers replace what is held.
 
 const SECONDS_TO_PLAY = 4;
+const LAYERS = [
+  { name: "heat", label: "heat", kind: "select", options: [
+    { value: "none", label: "none" }, { value: "target", label: "target density p_t" }, { value: "data", label: "data density q_t" },
+    { value: "energies", label: "intermediate energy" }, { value: "errors", label: "error against the truth" }] },
+  { name: "field", label: "field", kind: "select", options: [
+    { value: "none", label: "none" }, { value: "guidance", label: "s × guidance" }, { value: "score", label: "score" },
+    { value: "sum", label: "score + s × guidance" }] },
+  { name: "streamlines", label: "as streamlines", kind: "check", hint: "Draw the field as streamlines instead of arrows" },
+  { name: "show_particles", label: "particles", kind: "check" },
+  { name: "trajectories", label: "trajectories", kind: "check", hint: "Paths of forty particles" },
+  { name: "contours", label: "contours", kind: "check" },
+  { name: "locked", label: "lock scales", kind: "check", hint: "One colour and arrow scale for all panels, one colour scale for all t" },
+  { name: "show_chart", label: "chart over t", kind: "check" },
+];
 
 function render({ model, el }) {
   const setup = () => model.get("setup");
@@ -16,7 +30,7 @@ function render({ model, el }) {
   el.appendChild(root);
   chart.setAttribute("aria-label", "Norms of score and guidance and the error of the guidance over time");
 
-  let figures = [], built = "", probe = null, pending = 0, playedAt = 0;
+  let figures = [], built = "", probe = null, playedAt = 0;
   const bound = [];
   const add = (bar, spec, shown) => {
     const made = spec.kind === "many" ? bindMany(model, spec) : bind(model, spec, shown);
@@ -98,12 +112,7 @@ function render({ model, el }) {
     }
   }
 
-  function draw() {
-    if (!pending) pending = requestAnimationFrame(paint);
-  }
-
   function paint() {
-    pending = 0;
     const { names, luts } = setup(), paths = model.get("paths"), maps = model.get("maps");
     if (built !== names.join("\n")) build();
     if (!figures.length || !figures[0].canvas.clientWidth || !paths.times) return;
@@ -157,16 +166,17 @@ function render({ model, el }) {
   function describe(figure, p, place, position) {
     const maps = model.get("maps"), readout = model.get("readout"), chart = model.get("chart"), { failures, notes } = model.get("status");
     const words = notes && notes[p] ? [notes[p]] : [];
+    const wrong = (failures && failures[p]) || "";
     if (chart.times && chart.times.length) {
-      const { first, second, part } = around(place, chart.times.length), error = chart.errors[p][first] + part * (chart.errors[p][second] - chart.errors[p][first]);
-      if (Number.isFinite(error)) words.push(`field error at t: ${short(100 * error, 2)} %`);
+      const { first, second, part } = around(place, chart.times.length), [a, b] = [chart.errors[p][first], chart.errors[p][second]];
+      if (a !== null && b !== null) words.push(`field error at t: ${short(100 * (a + part * (b - a)), 2)} %`);
+      else if (chart.guidance[p][first] !== null && !wrong) words.push("no field error at t: the exact force is negligible");
     }
     if (readout.mmd2) {
       words.push(`MMD² ${short(readout.mmd2[p], 2)} (exact sets: up to ${short(readout.floor, 2)})`);
       if (readout.modes[p] !== null) words.push(`mode masses off by ${short(readout.modes[p], 2)}`);
-      words.push(`mean energy ${short(readout.energy[p], 2)} (target ${short(readout.target_energy, 2)})`);
+      words.push(`average E ${short(readout.energy[p], 2)} (target ${short(readout.target_energy, 2)})`);
     }
-    const wrong = (failures && failures[p]) || "";
     if (figure.failure.textContent !== wrong) figure.failure.textContent = wrong;
     const text = words.join(" · ");
     if (figure.words.textContent !== text) figure.words.textContent = text;
@@ -193,18 +203,12 @@ function render({ model, el }) {
   });
   play.addEventListener("click", toggle);
   const watched = ["setup", "paths", "maps", "readout", "chart", "drops", "status", "position", "scale", ...LAYERS.map((spec) => spec.name)];
-  for (const name of watched) model.on(`change:${name}`, draw);
+  const { draw, stop } = keepDrawn(model, root, watched, paint);
   model.on("change:playing", startOrStop);
-  const resize = new ResizeObserver(draw), theme = new MutationObserver(draw);
-  resize.observe(root);
-  theme.observe(document.body, { attributes: true });
   startOrStop();
-  draw();
   return () => {
-    resize.disconnect();
-    theme.disconnect();
+    stop();
     for (const made of bound) made.stop();
-    for (const name of watched) model.off(`change:${name}`, draw);
     model.off("change:playing", startOrStop);
   };
 }

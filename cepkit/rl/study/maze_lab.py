@@ -12,8 +12,8 @@ import torch
 import traitlets
 from torch import Tensor
 
-from cepkit.canvas.packing import colour_tables, pack_binary, pack_picture
-from cepkit.canvas.scripts import script, style
+from cepkit.canvas.binary import colour_tables, pack_binary, pack_picture
+from cepkit.canvas.scripts import joined
 from cepkit.canvas.worker import Worker
 from cepkit.canvas.working_widget import WorkingWidget
 from cepkit.rl.agent.baselines import best_of_k_policy, clone_policy, guided_policy
@@ -61,8 +61,8 @@ class MazeLab(WorkingWidget):
         ValueError: a run on other states or actions than the maze's, a place in a wall, or a number out of range.
     """
 
-    _esm = script(_JS, "data", "draw", "controls", "maze")
-    _css = style(_JS, "common", "maze")
+    _esm = joined(_JS, "data.js", "draw.js", "controls.js", "maze.js")
+    _css = joined(_JS, "common.css", "maze.css")
 
     place = traitlets.List(traitlets.Float()).tag(sync=True)
     vx = traitlets.Float(0.0).tag(sync=True)
@@ -139,7 +139,7 @@ class MazeLab(WorkingWidget):
     def _changed(self, change: dict) -> None:
         self.status = ""
         if change["name"] != "t" and (self.rollout or self.paths):
-            self._worker.answered = True  # whatever is driving has become stale
+            self._worker.idle = True  # whatever is driving has become stale
             with self.hold_trait_notifications():
                 self.paths = {}
                 self.rollout = False
@@ -148,7 +148,7 @@ class MazeLab(WorkingWidget):
     def _toggled(self, _change: dict) -> None:
         if not self.rollout:
             self.paths = {}
-            self._worker.answered = True
+            self._worker.idle = True
         self._worker.start()
 
     def _show_error(self, error: Exception) -> None:
@@ -183,7 +183,7 @@ class MazeLab(WorkingWidget):
         if self._is_stale("guided", (*state, self.scale)):
             drawn = self.qgpo.draw(self.state.expand(_GUIDED_DRAWS, -1), scale=self.scale, generator=self._generator())
             self.guided = pack_binary(drawn, "<f4")
-        self._worker.answered = True
+        self._worker.idle = True
         yield
         if self.rollout and not self.paths.get("finished"):
             yield from self._drive()

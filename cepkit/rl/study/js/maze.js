@@ -27,7 +27,7 @@ function render({ model, el }) {
 
   const bound = setup.controls.map((spec) => bind(model, spec));
   bar.append(...bound.map((one) => one.root), drive);
-  let pending = 0, view = null;
+  let view = null;
 
   // -- input ---------------------------------------------------------------------------------------------------------
 
@@ -51,16 +51,11 @@ function render({ model, el }) {
 
   // -- pictures ------------------------------------------------------------------------------------------------------
 
-  function draw() {
-    if (!pending) pending = requestAnimationFrame(paint);
-  }
-
   function decoded(stored, side) {
     return pictureAt({ times: [0], side, only: [stored] }, "only", 0, 0);
   }
 
   function paint() {
-    pending = 0;
     if (!map.clientWidth) return;
     const ink = { text: getComputedStyle(root).color, blank: "rgba(128, 128, 128, 0.25)" };
     paintMaze(ink);
@@ -161,17 +156,11 @@ function render({ model, el }) {
     for (const one of panels.slice(2)) one.canvas.setAttribute("aria-label", `${one.title}. ${one.words.textContent}`);
   }
 
-  const watched = ["place", "vx", "vy", "scale", "rollout", "actions", "energies", "guided", "paths", "status"].map((name) => `change:${name}`);
-  for (const name of watched) model.on(name, draw);
-  const resize = new ResizeObserver(draw), theme = new MutationObserver(draw);
-  resize.observe(root);
-  theme.observe(document.body, { attributes: true });
-  draw();
+  const watched = ["place", "vx", "vy", "scale", "rollout", "actions", "energies", "guided", "paths", "status"];
+  const { stop } = keepDrawn(model, root, watched, paint);
   return () => {
-    resize.disconnect();
-    theme.disconnect();
+    stop();
     for (const made of bound) made.stop();
-    for (const name of watched) model.off(name, draw);
   };
 }
 
