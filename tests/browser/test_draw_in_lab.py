@@ -158,6 +158,7 @@ def test_too_little_is_said_in_words_and_a_drawing_is_guided_and_learned(page):
 
 def test_it_fits_a_narrow_window(page):
     button(page, "two moons").click()
+    wait_for(page, "root.dataset.points === '600'")
     size = page.viewport_size
     page.set_viewport_size({"width": 700, "height": 1100})
     page.wait_for_timeout(800)

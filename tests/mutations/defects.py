@@ -222,7 +222,7 @@ DEFECTS = (
     Defect(
         "worker-lock",
         "cepkit/canvas/worker.py",
-        "with self._alone:",
+        "with self._lock:",
         "if True:",
         "two threads advance one generator",
         ("tests/canvas/test_worker.py",),
@@ -238,7 +238,7 @@ DEFECTS = (
     Defect(
         "panel-failure",
         "cepkit/lab/panels.py",
-        "if field is None or self.failure is not None:",
+        "if field is None or self.failure:",
         "if field is None:",
         "a callable that has failed is asked again and its panel flickers",
         ("tests/lab/test_panels.py",),
