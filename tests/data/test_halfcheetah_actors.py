@@ -121,14 +121,6 @@ def test_the_stored_returns_rise_from_falling_over_to_running(actors):
     assert means[0] < 0 and means[-1] > 5000
 
 
-def test_actors_earn_what_is_stored(actors, env):
-    picked = [actors[0], actors[len(actors) // 2], actors[-1]]
-    earned = [roll_out(actor, env, seed=123)["rewards"].sum() for actor in picked]
-    assert earned == sorted(earned)
-    for actor, value in zip(picked, earned, strict=True):
-        assert abs(value - np.mean(actor.returns)) < 6 * np.std(actor.returns) + 50
-
-
 # -- making a set ------------------------------------------------------------------------------------------------------
 
 
@@ -211,15 +203,18 @@ def test_the_shipped_files_are_what_the_manifest_says(shipped, actors):
         content, entry = path.read_bytes(), MANIFEST[path.name]
         assert (hashlib.sha256(content).hexdigest(), len(content)) == (entry["sha256"], entry["bytes"])
         assert len(content) < 10_000_000
-    returns, told = returns_of(shipped), MANIFEST[f"{NAME}.hdf5"]["statistics"]
-    assert len(shipped["rewards"]) == told["transitions"] == 1000 * EPISODES and len(returns) == told["episodes"]
-    assert np.allclose(np.quantile(returns, [0, 0.25, 0.5, 0.75, 1]), told["return_quartiles"], atol=0.06)
+    returns, recorded = returns_of(shipped), MANIFEST[f"{NAME}.hdf5"]["statistics"]
+    assert len(shipped["rewards"]) == recorded["transitions"] == 1000 * EPISODES and len(returns) == recorded["episodes"]
+    assert np.allclose(np.quantile(returns, [0, 0.25, 0.5, 0.75, 1]), recorded["return_quartiles"], atol=0.06)
     assert [round(float(np.mean(actor.returns)), 1) for actor in actors] == MANIFEST[ACTORS.name]["mean_returns"]
 
 
-def test_the_shipped_set_spreads_over_skill(shipped):
-    returns = returns_of(shipped)
-    assert np.histogram(returns, bins=6, range=(returns.min(), returns.max()))[0].min() >= 10
+def test_the_shipped_set_is_what_the_actors_do_in_the_order_of_learning(shipped, actors, env):
+    """The first steps alone: another machine rounds otherwise, and the robot is chaotic."""
+    for index in (0, 60, 109):
+        episode = roll_out(actors[index * len(actors) // EPISODES], env, seed=index)
+        for key in ("observations", "actions", "rewards"):
+            assert np.allclose(episode[key][:30], shipped[key][1000 * index :][:30], atol=1e-3), (index, key)
     assert np.abs(shipped["actions"]).max() <= 1
 
 

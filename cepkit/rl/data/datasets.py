@@ -1,4 +1,4 @@
-"""Any dataset by one name: one that ships, one of D4RL's, a file, one of Minari's, or what the `d4rl` package reads.
+"""Any dataset by one name: one that ships, one of D4RL's, a file, one of Minari's, or one read by the `d4rl` package.
 
 "pointmaze-umaze"            ships in the project's folder data/
 "hopper-medium-v2"           D4RL's; downloaded on first use into ~/.cepkit/datasets, or $CEPKIT_DATA
@@ -96,11 +96,7 @@ def find_file(name: str, *, folder: str | Path | None = None) -> Path | None:
 
 
 def manifest() -> dict[str, dict[str, object]]:
-    """The entries of data/manifest.json by file name; empty without a checkout.
-
-    Raises:
-        ValueError: a manifest that does not read.
-    """
+    """The entries of data/manifest.json by file name; empty without a checkout, a ValueError if it does not read."""
     path = SHIPPED_FOLDER / "manifest.json"
     entries = read_json(path) if path.is_file() else {}
     if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
@@ -111,7 +107,7 @@ def manifest() -> dict[str, dict[str, object]]:
 def checked_file(source: str | Path, *, folder: str | Path | None = None) -> Path:
     """The file of a dataset, its checksum compared; downloaded if it is D4RL's and not here.
 
-    Your own file outside the folder of downloads has no record and is not compared.
+    A file given by its path has no record and is not compared.
 
     Raises:
         ValueError, OSError: as `load_dataset`.
@@ -119,7 +115,7 @@ def checked_file(source: str | Path, *, folder: str | Path | None = None) -> Pat
     if is_path(source):
         path = Path(source)
         if not path.exists() and family_of(f"{MINARI}{source}", otherwise=""):
-            raise ValueError(f"{source}: expected a file or a name, got what looks like one of Minari's; write {MINARI}{source}")
+            raise ValueError(f"{source}: expected a file or a name, got an id that looks like Minari's; write {MINARI}{source}")
         return path
     path = find_file(source, folder=folder)
     if path is None:

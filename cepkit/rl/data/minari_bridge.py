@@ -52,15 +52,10 @@ def load_minari(dataset_id: str) -> Transitions:
     raw = check_raw(raw, where)
     borders = np.zeros(len(raw["rewards"]), dtype=bool)
     borders[np.cumsum([len(episode) for episode in episodes]) - 1] = True
-    tensors = {key: torch.from_numpy(raw[key].astype(np.float32)) for key in ("observations", "actions", "rewards")}
-    return Transitions(
-        name=where,
-        **tensors,
-        next_observations=torch.from_numpy(np.concatenate([state[1:] for state in states]).astype(np.float32)),
-        terminals=torch.from_numpy(raw["terminals"]),
-        episode_returns=torch.from_numpy(returns_of(raw["rewards"], borders)),
-        ends=torch.from_numpy(borders | raw["terminals"]),
-    )
+    following = np.concatenate([state[1:] for state in states])
+    numbers = [array.astype(np.float32) for array in (raw["observations"], raw["actions"], raw["rewards"], following)]
+    found = (*numbers, raw["terminals"], returns_of(raw["rewards"], borders), borders | raw["terminals"])
+    return Transitions(where, *map(torch.from_numpy, found))
 
 
 def _vectors(values: Any, key: str, where: str) -> np.ndarray:

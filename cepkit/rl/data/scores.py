@@ -13,9 +13,9 @@ from cepkit.rl.data.catalogue import CATALOGUE, entry_of
 
 FAMILIES = ("locomotion", "antmaze", "maze2d", "maze", "kitchen", "adroit")
 REFERENCE_SCORES = {name: entry.reference for name, entry in CATALOGUE.items() if entry.reference is not None}
-_MINARI = dict.fromkeys((f"mujoco/{robot}" for robot in ("halfcheetah", "hopper", "walker2d", "ant")), "locomotion")
-_MINARI |= dict.fromkeys((f"D4RL/{hand}" for hand in ("pen", "hammer", "door", "relocate")), "adroit")
-_MINARI |= {"D4RL/antmaze": "antmaze", "D4RL/pointmaze": "maze", "D4RL/kitchen": "kitchen"}
+_MINARI = {f"minari:mujoco/{robot}": "locomotion" for robot in ("halfcheetah", "hopper", "walker2d", "ant")}
+_MINARI |= {f"minari:D4RL/{hand}": "adroit" for hand in ("pen", "hammer", "door", "relocate")}
+_MINARI |= {"minari:D4RL/antmaze": "antmaze", "minari:D4RL/pointmaze": "maze", "minari:D4RL/kitchen": "kitchen"}
 
 
 def family_of(name: str, *, otherwise: str | None = None) -> str:
@@ -31,11 +31,8 @@ def family_of(name: str, *, otherwise: str | None = None) -> str:
     Raises:
         ValueError: an unknown name and no `otherwise`; the nearest names are suggested.
     """
-    if str(name).startswith("minari:"):
-        family = _MINARI.get("/".join(str(name).removeprefix("minari:").split("/")[:2]), otherwise)
-        if family is not None:
-            return family
-    return entry_of(name).family if name in CATALOGUE or otherwise is None else otherwise
+    family = _MINARI.get("/".join(str(name).split("/")[:2]), otherwise)
+    return entry_of(name).family if name in CATALOGUE or family is None else family
 
 
 def normalized_score(name: str, returns: float | np.ndarray | Tensor) -> float | np.ndarray | Tensor:

@@ -7,8 +7,7 @@ so the mass and inertia of every body changed. Gymnasium's `-v4` environments ar
   constant that follows from them recomputed (`mj_setConst`). One step agrees with the real engine to 1e-12
   (`cepkit.rl.envs.engine_check`). The default for D4RL's locomotion names.
 - `gymnasium-v4`, `gymnasium-v5`: as installed; scores differ from D4RL's.
-- `gymnasium-robotics`: the mazes. For the AntMaze and maze2d names of D4RL these are other environments, used under their own
-  names.
+- `gymnasium-robotics`: the mazes. D4RL's AntMaze and maze2d names get the nearest of them, which is another environment.
 
 Ant has 111 observations on every engine, as in D4RL's data. The last 84, contact forces that were never computed, are zero.
 Actions are clipped to their bounds on `d4rl-v2`, as D4RL does.

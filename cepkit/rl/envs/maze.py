@@ -2,8 +2,8 @@
 
 The physics is gymnasium-robotics' PointMaze (MuJoCo): state (x, y, v_x, v_y) in metres and metres per second, action a force in
 [-1, 1]^2, 100 steps a second. The reward is 1 within `GOAL_RADIUS` of `GOAL` and else 0; nothing ends an episode but its time
-limit, `STEPS`. An episode starts at rest in any cell but the goal's. The geometry here is what the environment is built from,
-so what is drawn is what is simulated.
+limit, `STEPS`. An episode starts at rest in any cell but the goal's. The environment is built from the geometry
+here, so the drawing shows what is simulated.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ GOAL = next(cell_centre((row, column)) for row, column in free_cells() if MAP[ro
 
 
 def extent() -> tuple[float, float, float, float]:
-    """(left, right, bottom, top) of the map in metres, outer walls included: what `imshow` and axis limits take."""
+    """(left, right, bottom, top) of the map in metres, outer walls included, as `imshow` takes it."""
     return -_COLUMNS / 2, _COLUMNS / 2, -_ROWS / 2, _ROWS / 2
 
 

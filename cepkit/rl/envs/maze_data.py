@@ -88,7 +88,7 @@ class _Driver:
 
 
 def reference_policy(observations: Tensor) -> Tensor:
-    """The same controller without noise, always on its way to the rewarded goal: about what can be earned, (B, 4) -> (B, 2)."""
+    """The same controller without noise on its way to the rewarded goal, (B, 4) -> (B, 2): nearly the best possible."""
     states = observations.detach().cpu().numpy().astype(np.float64)
     forces = np.stack([_force(state, np.array(maze.GOAL)) for state in states])
     return torch.from_numpy(forces).clamp(-1.0, 1.0).to(observations)

@@ -1,4 +1,4 @@
-"""Acting in an environment: what a policy is, its actions checked, and one episode recorded."""
+"""Acting in an environment: policies, their actions checked, and one episode recorded."""
 
 from __future__ import annotations
 
@@ -70,8 +70,7 @@ def rollout(
     Args:
         policy: observations (B, S) float32 -> actions (B, A). Its randomness is its own.
         name, engine: as `cepkit.rl.make_env`.
-        start_state: where to start, (S,) or (B, S), in the course's maze alone. By default the environment's own start, decided
-            by `seed`.
+        start_state: where to start, (S,) or (B, S), in the course's maze alone; by default `seed` decides.
         steps: how many at most; by default until the episode ends.
         seed: of the environment.
         device: where the policy receives observations.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import h5py
 import numpy as np
 import pytest
@@ -192,9 +190,3 @@ def test_a_wrong_file_is_not_written_and_what_was_there_stays(tmp_path):
     with pytest.raises(ValueError, match="rewards: expected finite"):
         write_hdf5(tmp_path / "file.hdf5", changed("rewards", set_at(7, np.nan)))
     assert (tmp_path / "file.hdf5").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
-
-
-def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "h5py", None)  # what a package that is not installed looks like
-    with pytest.raises(ValueError, match=r"needs the package h5py, .*; add it with: pip install -e '.\[rl\]'"):
-        read_hdf5(tmp_path / "file.hdf5")
