@@ -22,8 +22,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "truth.own_points": ["from_points"],
         "truth.fields": ["ExactDenoiser", "ExactGuidance", "MeanEnergyGuidance", "toy_estimators"],
         "truth.metrics": ["guidance_error"],
-        "learning.loop": ["Training"],
-        "learning.config": ["TrainingConfig"],
-        "learning.run": ["load_run"],
+        "learning.loop": ["Training", "TrainingConfig"],
+        "learning.points_run": ["load_run"],
     },
 )

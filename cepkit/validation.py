@@ -9,6 +9,7 @@ import importlib
 import math
 from collections.abc import Iterable, Mapping
 from types import ModuleType
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -119,6 +120,111 @@ def check_name(value: str, known: Iterable[str], *, name: str) -> str:
     near = difflib.get_close_matches(str(value), known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}{hint}")
+
+
+LARGEST_INTEGER = 2**53  # what JSON and a float hold exactly
+
+
+def setting(default: object, *, low: float = -math.inf, high: float = math.inf, choices: Iterable = ()) -> object:
+    """A field of `Settings` with its default and what it may hold.
+
+    The default decides the kind: True or False, an integer, a number, one of the names in `choices`, an instance of one of the
+    dataclasses in `choices`, or a sequence of at least one of these (names each once).
+    """
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": tuple(choices)})
+
+
+class Settings:
+    """Base of the frozen dataclasses that hold a configuration: checked when made, written to JSON and read back.
+
+    Numbers of any library become plain ones. A field whose annotation has no default is left to the subclass.
+
+    Attributes:
+        title: what error messages call the mapping that is read.
+        fixed: settings of earlier versions, with the value that is now the only one.
+
+    Raises:
+        ValueError: a value of another kind or out of range; the message names the field.
+    """
+
+    title: ClassVar[str] = "config"
+    fixed: ClassVar[Mapping[str, object]] = {}
+
+    def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):
+            if entry.default is not dataclasses.MISSING:
+                value = _checked_setting(entry.name, getattr(self, entry.name), entry.default, entry.metadata)
+                object.__setattr__(self, entry.name, value)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {entry.name: _plain(getattr(self, entry.name)) for entry in dataclasses.fields(self)}
+
+    @classmethod
+    def known(cls, values: Mapping[str, object], *, name: str | None = None) -> dict[str, object]:
+        """The settings among `values`, without those of earlier versions that hold their fixed value.
+
+        Raises:
+            ValueError: no mapping, or a key or value that this version does not have, by name.
+        """
+        name = name or cls.title
+        current = {key: value for key, value in values.items() if key not in cls.fixed} if isinstance(values, Mapping) else values
+        check_keys(current, cls, name=name)
+        for key in values.keys() - current.keys():
+            if values[key] != cls.fixed[key]:
+                raise ValueError(f"{key}: expected {cls.fixed[key]!r}, the only value in this version, got {values[key]!r}")
+        return dict(current)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> Self:
+        """The configuration that `to_dict` described; missing keys take their defaults.
+
+        Raises:
+            ValueError: as `known`, a value out of range, or one without a default that is missing.
+        """
+        current = cls.known(values)
+        for entry in dataclasses.fields(cls):
+            if entry.default is dataclasses.MISSING and entry.name not in current:
+                raise ValueError(f"{cls.title}: expected a {entry.name}, got none")
+        return cls(**current)
+
+
+def _checked_setting(name: str, value: object, default: object, limits: Mapping[str, object]) -> object:
+    if isinstance(default, tuple):
+        if not isinstance(value, (tuple, list)) or not value:
+            raise ValueError(f"{name}: expected a sequence of at least one value, got {value!r}")
+        checked = tuple(_checked_setting(name, part, default[0], limits) for part in value)
+        if isinstance(default[0], str) and len(set(checked)) != len(checked):
+            raise ValueError(f"{name}: expected each name once, got {value!r}")
+        return checked
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise ValueError(f"{name}: expected True or False, got {value!r}")
+        return value
+    choices, low, high = (limits.get(key, other) for key, other in (("choices", ()), ("low", -math.inf), ("high", math.inf)))
+    if isinstance(default, str):
+        return check_name(value, choices, name=name)
+    if dataclasses.is_dataclass(default):
+        return _checked_instance(name, value, {kind.__name__: kind for kind in choices})
+    whole = isinstance(default, int)
+    return check_number(value, name=name, low=low, high=min(high, LARGEST_INTEGER) if whole else high, integer=whole)
+
+
+def _checked_instance(name: str, value: object, kinds: Mapping[str, type]) -> object:
+    if type(value) in kinds.values():
+        return value
+    if not isinstance(value, Mapping) or "name" not in value:
+        raise ValueError(f"{name}: expected one of {', '.join(kinds)}, or a mapping with its name, got {value!r}")
+    kind = kinds[check_name(value["name"], kinds, name=f"{name} name")]
+    given = {key: part for key, part in value.items() if key != "name"}
+    check_keys(given, kind, name=name)
+    return kind(**given)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return list(value)
+    return {"name": type(value).__name__, **dataclasses.asdict(value)} if dataclasses.is_dataclass(value) else value
 
 
 def import_extra(module: str) -> ModuleType:

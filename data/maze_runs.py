@@ -14,10 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cepkit.rl import PRESETS, Transitions, load_dataset, load_run
-from cepkit.rl.agent.ensemble import Ensemble
-from cepkit.rl.agent.run_folder import keep_weights
-from cepkit.rl.agent.seed_folders import seed_folder
+from cepkit.rl import PRESETS, Transitions, load_dataset, load_run, resume_run, start_run
+from cepkit.rl.agent.qgpo_run import keep_weights, seed_folder
 from cepkit.rl.agent.support_truth import TRUTH_TIMES, guidance_errors
 from cepkit.rl.envs import maze
 from cepkit.rl.envs.engines import find_environment
@@ -58,7 +56,8 @@ def main() -> None:
     given, config = parser.parse_args(), PRESETS["maze"]
     seeds, began = [int(seed) for seed in given.seeds.split(",")], time.process_time()
     data = load_dataset(maze.NAME)
-    for _ in Ensemble(given.build, config, data, seeds):
+    begun = given.build.is_dir()
+    for _ in resume_run(given.build, data) if begun else start_run(given.build, config, data, seeds=seeds):
         pass
     print(f"{len(seeds)} seeds trained together, {time.process_time() - began:.0f} CPU seconds in this sitting", flush=True)
     for seed in seeds:

@@ -24,14 +24,12 @@ from torch.distributions import Normal
 
 from cepkit.diffusion.guidance import Guided
 from cepkit.diffusion.sampling import initial_noise
-from cepkit.learning.fit import Fit
-from cepkit.rl import PRESETS, QGPO, evaluate, load_dataset, mean_interval
+from cepkit.learning.networks import Fit
+from cepkit.rl import PRESETS, QGPO, evaluate, load_dataset, mean_interval, resume_run, start_run
 from cepkit.rl.agent.baselines import best_of_k_policy, clone_policy, guided_policy
 from cepkit.rl.agent.behaviour import draw_actions
-from cepkit.rl.agent.ensemble import Ensemble
 from cepkit.rl.agent.prepared import Prepared, prepare
-from cepkit.rl.agent.run_folder import keep_weights
-from cepkit.rl.agent.seed_folders import seed_folder
+from cepkit.rl.agent.qgpo_run import keep_weights, seed_folder
 
 NAME = "halfcheetah-small-replay"
 SEEDS = (0, 1, 2)
@@ -123,12 +121,13 @@ def main() -> None:
     arguments = parser.parse_args()
     began, config = time.process_time(), PRESETS[arguments.preset]
     transitions = load_dataset(NAME)
-    ensemble = Ensemble(arguments.out, config, transitions, SEEDS)
-    for step in ensemble:
+    begun = arguments.out.is_dir()
+    run = resume_run(arguments.out, transitions) if begun else start_run(arguments.out, config, transitions, seeds=SEEDS)
+    for step in run:
         if step.index % 1000 == 0 or step.index == step.steps:
             losses = ", ".join(f"{part} {float(loss):.4f}" for part, loss in step.losses.items())
             print(f"{time.process_time() - began:5.0f} s  {step.stage} {step.index} of {step.steps}  {losses}", flush=True)
-    seconds, qgpos = time.process_time() - began, ensemble.qgpos
+    seconds, qgpos = time.process_time() - began, run.qgpos
     scales = [scale for scale in config.scales if scale]
     tried = [side_by_side(q, scales, CHOICE_SEED, CHOICE_EPISODES) for q in qgpos]
     choice = {scale: [one[scale] for one in tried] for scale in scales}

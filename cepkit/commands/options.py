@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, TypedDict, get_type_hints
 
 import torch
@@ -23,7 +23,7 @@ def options_of(kind: type, default: str | None = None) -> type:
     """
     hints, options = get_type_hints(kind), {}
     for entry in fields(kind):
-        if entry.default is not MISSING:
+        if entry.default is not MISSING and not is_dataclass(entry.default):
             hint = arg(help_behavior_hint=f"(default: {entry.default if default is None else default})")
             options[entry.name] = Annotated[hints[entry.name], hint, FlagConversionOff]
     described = TypedDict("Settings", options, total=False)

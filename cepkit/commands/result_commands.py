@@ -9,8 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from cepkit.commands.options import choose_device, optional, read_numbers
-from cepkit.rl.agent.qgpo_run import load_run, read_config
-from cepkit.rl.agent.seed_folders import run_folders
+from cepkit.rl.agent.qgpo_run import load_run, read_config, run_folders
 from cepkit.rl.envs.engines import ENGINES, Environment, find_environment
 from cepkit.rl.study.leaderboard import write_report
 from cepkit.rl.study.results import K, Result, differences, evaluate_run, pool

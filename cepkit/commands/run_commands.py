@@ -23,15 +23,13 @@ from cepkit.commands.cli import STOPPED
 from cepkit.commands.options import choose_device, optional, options_of, read_numbers
 from cepkit.commands.progress import follow
 from cepkit.learning.checkpoints import read_json, read_settings, write_atomically
-from cepkit.rl.agent.ensemble import Ensemble
 from cepkit.rl.agent.estimate import estimate
 from cepkit.rl.agent.qgpo_config import PRESETS, QGPOConfig
-from cepkit.rl.agent.qgpo_run import QGPORun, read_config, resume_run, start_run
-from cepkit.rl.agent.seed_folders import run_folders, seed_folder
+from cepkit.rl.agent.qgpo_run import QGPORun, read_config, resume_run, run_folders, seed_folder, start_run
 from cepkit.rl.data.datasets import entry_of, is_path, load_dataset, name_of
 from cepkit.rl.data.minari_bridge import PREFIX as MINARI
 from cepkit.rl.data.scores import FAMILIES, family_of
-from cepkit.validation import check_keys, check_name
+from cepkit.validation import check_name
 
 _ORIGIN = "origin.json"
 _PRESET_OF_NAME = {"halfcheetah-small-replay": "halfcheetah-small"}
@@ -92,10 +90,7 @@ def train(
         print(estimate(full, len(transitions), sizes, chosen, seeds=len(numbers)))
         return 0
     transitions, every = transitions.to(chosen), 1000 if save_every is None else save_every
-    if len(numbers) == 1:
-        run = start_run(seed_folder(out, numbers[0]), full.with_seed(numbers[0]), transitions, save_every=every)
-    else:
-        run = Ensemble(out, full, transitions, numbers, save_every=every)
+    run = start_run(out, full, transitions, seeds=numbers, save_every=every)
     origin = {
         "source": str(Path(dataset).absolute()) if is_path(dataset) else dataset,
         "preset": preset,
@@ -144,8 +139,7 @@ def read_config_file(path: Path) -> dict[str, object]:
         raise ValueError(f"--config: expected a JSON file, found none at {path}")
     found = read_json(path)
     found = found["qgpo"] if isinstance(found, dict) and "qgpo" in found else found
-    check_keys(found, QGPOConfig, name=str(path))
-    return dict(found)
+    return QGPOConfig.known(found, name=str(path))
 
 
 def _named(seeds: Sequence[int]) -> str:
@@ -184,15 +178,12 @@ def _resume(dataset: str | None, out: Path | None, seeds: str | None, device: to
     if dataset is None and not (first / _ORIGIN).is_file():
         raise ValueError(f"{first}: does not say where its data were found; name the dataset before --resume")
     transitions = load_dataset(dataset or read_settings(first / _ORIGIN, ("source",))["source"]).to(device)
-    if len(numbers) == 1:
-        run = resume_run(first, transitions)
-    else:
-        run = Ensemble(out, configs[first], transitions, numbers)
+    run = resume_run(first, transitions) if len(numbers) == 1 else resume_run(out, transitions, seeds=numbers)
     print(f"{out}: {_named(numbers)}, {transitions.name} on {device}")
     return _follow(run, out, numbers)
 
 
-def _follow(run: QGPORun | Ensemble, out: Path, seeds: Sequence[int]) -> int:
+def _follow(run: QGPORun, out: Path, seeds: Sequence[int]) -> int:
     """Train under a progress bar; Ctrl-C saves."""
     begun = time.perf_counter()
     stopped = follow(run, lambda step: (step.stage, step.index, step.steps, step.losses))

@@ -12,10 +12,9 @@ from tyro.conf import Positional, arg
 from cepkit.commands.cli import STOPPED
 from cepkit.commands.options import optional, options_of
 from cepkit.commands.progress import follow
-from cepkit.learning.config import TrainingConfig
 from cepkit.learning.data_source import DataSource
-from cepkit.learning.loop import TrainingStep
-from cepkit.learning.run import resume_run, start_run
+from cepkit.learning.loop import TrainingConfig, TrainingStep
+from cepkit.learning.points_run import resume_run, start_run
 
 _POINTS = 1_000_000
 

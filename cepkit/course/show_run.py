@@ -15,7 +15,7 @@ from cepkit.diffusion.guidance import Guidance, Guided
 from cepkit.diffusion.sampling import sample
 from cepkit.learning.checkpoints import write_atomically
 from cepkit.learning.normalized import NormalizedGuidance
-from cepkit.learning.run import LoadedRun, load_run
+from cepkit.learning.points_run import LoadedRun, load_run
 from cepkit.truth.fields import ExactDenoiser, toy_estimators
 from cepkit.truth.metrics import PROBE_TIMES
 from cepkit.truth.toys import Toy

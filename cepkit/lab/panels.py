@@ -17,8 +17,7 @@ from torch import Tensor
 from cepkit.diffusion.guidance import ZeroGuidance
 from cepkit.diffusion.schedules import Schedule
 from cepkit.lab.tabulated import Field, tabulated
-from cepkit.learning.config import OBJECTIVES, TrainingConfig
-from cepkit.learning.loop import Training
+from cepkit.learning.loop import OBJECTIVES, Training, TrainingConfig
 from cepkit.truth.fields import toy_estimators
 from cepkit.truth.gridded import GriddedTruth
 from cepkit.truth.toys import Toy

@@ -1,4 +1,4 @@
-"""Networks, losses and training: `Training` in memory, `Run` in a folder, `load_run` to use the result."""
+"""Networks, losses and training: `Training` in memory, `start_run` in a folder, `load_run` to use the result."""
 
 import lazy_loader
 
@@ -8,10 +8,19 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "config": ["TrainingConfig"],
         "data_source": ["DataSource"],
         "history": ["History"],
-        "loop": ["NonFiniteLoss", "Training", "TrainingStep"],
+        "log": ["read_log"],
+        "loop": ["NonFiniteLoss", "Training", "TrainingConfig", "TrainingStep"],
         "normalized": ["NormalizedGuidance"],
-        "run": ["LoadedRun", "Run", "load_run", "resume_run", "start_run"],
+        "points_run": ["LoadedRun", "load_run", "resume_run", "start_run"],
+        "run": ["Run"],
         "networks": ["MLPDenoiser", "MLPEnergy"],
-        "losses": ["cep_loss", "denoising_loss", "exp_energy_loss", "mean_energy_loss", "pooled_energy"],
+        "losses": [
+            "cep_loss",
+            "denoising_loss",
+            "effective_sample_size",
+            "exp_energy_loss",
+            "mean_energy_loss",
+            "pooled_energy",
+        ],
     },
 )

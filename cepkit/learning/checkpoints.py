@@ -15,6 +15,19 @@ import safetensors.torch
 from torch import Tensor, nn
 
 
+def make_folder(path: Path) -> Path:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        OSError: it cannot be made; the message names it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, f"could not make the folder {path} ({error.strerror})") from error
+    return path
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content`; when that fails, or the process dies on the way, what was there stays.
 
@@ -36,20 +49,25 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise OSError(error.errno, f"could not write {path} ({error.strerror}); what was saved before is intact") from error
 
 
+def write_json(path: Path, values: Mapping[str, object]) -> None:
+    """Write a mapping as JSON, atomically."""
+    write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
+
+
 def read_json(path: Path) -> object:
-    """What a JSON file holds.
+    """Read a JSON file.
 
     Raises:
-        ValueError: it does not read.
+        ValueError: it holds something else.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON, but it does not read ({error})") from error
 
 
 def read_settings(path: Path, keys: Iterable[str]) -> dict:
-    """The mapping in a run's JSON file.
+    """Read the mapping in a run's JSON file.
 
     Raises:
         ValueError: no such file, one that does not read, or one without some of `keys`.
@@ -76,7 +94,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and metadata of a safetensors file.
+    """Read the tensors and metadata of a safetensors file.
 
     Raises:
         ValueError: no such file, or one that is truncated or of another kind.
@@ -90,15 +108,20 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise ValueError(f"{path}: expected a whole safetensors file, but it does not read ({error})") from error
 
 
-def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load a state dict from a file into a module of the same architecture.
+def fill(networks: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load and freeze networks by name from the tensors <name>.<weight> of a file.
 
     Raises:
-        ValueError: a tensor is missing, unknown or of another shape; the message names it.
+        ValueError: a tensor is missing, unknown, of another shape or not finite; the message names it, and nothing is changed.
     """
-    wanted = module.state_dict()
+    wanted = {f"{name}.{key}": value for name, network in networks.items() for key, value in network.state_dict().items()}
     check_same_tensors(tensors, wanted, path)
-    module.load_state_dict(dict(tensors))
+    for name, value in tensors.items():
+        if not bool(value.isfinite().all()):
+            raise ValueError(f"{path}: expected finite numbers, got NaN or infinite ones in {name}")
+    for name, network in networks.items():
+        network.load_state_dict({key: tensors[f"{name}.{key}"] for key in network.state_dict()})
+        network.eval().requires_grad_(False)
 
 
 def check_same_tensors(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:

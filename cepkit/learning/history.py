@@ -14,10 +14,10 @@ from cepkit.validation import check_number
 
 
 class History:
-    """Errors along t every `every` steps and at the last one. Measuring does not count in `seconds`.
+    """Errors along t every `every` steps and at the last one.
 
     Attributes:
-        steps, seconds: when, lists of equal length.
+        steps, seconds: when, lists of equal length; the seconds are those of training alone.
         errors: what the probe found then, a list of tensors (number of times,).
     """
 
@@ -32,13 +32,13 @@ class History:
         """Train, yielding each step after it was measured."""
         start = time.perf_counter()
         for step in training:
-            if step.index % self.every == 0 or step.index == training.config.steps:
-                self._trained += time.perf_counter() - start
+            self._trained += time.perf_counter() - start
+            if step.index % self.every == 0 or step.index == step.steps:
                 self.steps.append(step.index)
                 self.seconds.append(self._trained)
                 self.errors.append(self.probe(training.guidance))
-                start = time.perf_counter()
             yield step
+            start = time.perf_counter()
 
     def run(self, training: Training) -> History:
         """Train to the end and return the history."""

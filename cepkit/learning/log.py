@@ -1,20 +1,28 @@
-"""An event log that TensorBoard reads, written in step with the training: a full disk is an error there and then."""
+"""An event log that TensorBoard reads, written in step with the training, and read back without TensorBoard.
+
+tensorboardX's `SummaryWriter` writes from a thread, and waits for ever when that thread has died of a full disk. Here a full
+disk is an error there and then.
+"""
 
 from __future__ import annotations
 
 import os
+import struct
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
+_HEAD, _FOOT = 12, 4  # bytes: the length of an event (8) and a checksum before it, a checksum after it
+
 
 class EventLog:
     """Scalars by step, in a file of their own for each sitting.
-
-    tensorboardX's `SummaryWriter` writes from a thread, and waits for ever when that thread has died of a full disk.
 
     Args:
         folder: where the file goes.
@@ -26,38 +34,73 @@ class EventLog:
 
     def __init__(self, folder: Path, after: int) -> None:
         self._folder = folder
-        try:
+        with self._named():
             self._writer = EventsWriter(str(folder / "events"), f".{after:09d}.{os.getpid()}")
-        except OSError as error:
-            raise self._named(error) from error
-        if after:
-            self._write(Event(wall_time=time.time(), step=after + 1, session_log=SessionLog(status=SessionLog.START)))
+            if after:
+                start = SessionLog(status=SessionLog.START)
+                self._writer.write_event(Event(wall_time=time.time(), step=after + 1, session_log=start))
 
     def add(self, name: str, value: float, step: int) -> None:
-        """Note one value."""
-        self._write(Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
+        """Log one value."""
+        with self._named():
+            self._writer.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
 
     def flush(self) -> None:
-        """Have all values on the disk."""
-        try:
+        """Write all values to the disk."""
+        with self._named():
             self._writer.flush()
-        except OSError as error:
-            raise self._named(error) from error
 
     def __enter__(self) -> EventLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
+        with self._named():
             self._writer.close()
-        except OSError as error:
-            raise self._named(error) from error
 
-    def _write(self, event: Event) -> None:
+    @contextmanager
+    def _named(self) -> Iterator[None]:
         try:
-            self._writer.write_event(event)
+            yield
         except OSError as error:
-            raise self._named(error) from error
+            text = f"could not write the log in {self._folder} ({error.strerror}); what was saved is intact"
+            raise OSError(error.errno, text) from error
 
-    def _named(self, error: OSError) -> OSError:
-        return OSError(error.errno, f"could not write the log in {self._folder} ({error.strerror}); what was saved is intact")
+
+class Series(NamedTuple):
+    """Values of one scalar, by rising step."""
+
+    steps: list[int]
+    values: list[float]
+
+
+def read_log(folder: str | Path) -> dict[str, Series]:
+    """Read the scalars of a log folder by name, also while they are written; none where nothing is logged yet.
+
+    Where a sitting was killed and another went on from an earlier step, values of the first beyond that step do not count.
+
+    Raises:
+        ValueError: a file that is no event log.
+    """
+    found: dict[str, dict[int, float]] = {}
+    for path in sorted(Path(folder).glob("events.out.tfevents.*"), key=lambda path: path.name.split(".")[3:]):
+        for event in _events(path):
+            if event.session_log.status == SessionLog.START:
+                found = {name: {s: v for s, v in values.items() if s < event.step} for name, values in found.items()}
+            for entry in event.summary.value:
+                found.setdefault(entry.tag, {})[event.step] = entry.simple_value
+    return {name: Series(sorted(values), [values[step] for step in sorted(values)]) for name, values in found.items()}
+
+
+def _events(path: Path) -> Iterator[Event]:
+    """The whole events of a file; one that is still being written ends the reading."""
+    data, start = path.read_bytes(), 0
+    while start + _HEAD <= len(data):
+        (length,) = struct.unpack_from("<Q", data, start)
+        end = start + _HEAD + length + _FOOT
+        if end > len(data):
+            return
+        try:
+            yield Event.FromString(data[start + _HEAD : end - _FOOT])
+        except Exception as error:  # protobuf's DecodeError has another name in each implementation
+            raise ValueError(f"{path}: expected an event log, but a record does not read ({error})") from error
+        start = end

@@ -1,4 +1,4 @@
-"""The training loop: an iterable of named steps that can be watched, stopped, saved and taken up again.
+"""The training loop: an iterable of steps that can be watched, stopped, saved and taken up again.
 
 training = Training(x, energy, TrainingConfig(beta=3.0))
 losses = [step.energy_loss for step in training]
@@ -8,23 +8,23 @@ training.guidance, training.denoiser          # at any moment, from the moving a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from cepkit.diffusion.guidance import LearnedGuidance, one_per_point
 from cepkit.diffusion.process import perturb
-from cepkit.learning.config import PARTS, TrainingConfig
-from cepkit.learning.fit import Fit
-from cepkit.learning.losses import Info, cep_loss, denoising_loss, exp_energy_loss, mean_energy_loss, pooled_energy
-from cepkit.learning.networks import MLPDenoiser, MLPEnergy
-from cepkit.validation import check_points
+from cepkit.diffusion.schedules import Schedule, VPCosine, VPLinear
+from cepkit.learning.losses import LABELS, Info, cep_loss, denoising_loss, exp_energy_loss, mean_energy_loss, pooled_energy
+from cepkit.learning.networks import Fit, MLPDenoiser, MLPEnergy
+from cepkit.validation import LARGEST_INTEGER, Settings, check_points, setting
 
-NARROW = 128  # networks up to this width train on one CPU thread
-CHECK_EVERY = 25  # reading losses back stalls a GPU, so they are looked at this often there
+OBJECTIVES = ("CEP", "MSE", "exp-MSE")
+PARTS = ("denoiser", "energy")
+NARROW = 256  # networks whose layers are no larger train on one CPU thread: more are no faster, and slower on a busy machine
+CHECK_EVERY = 25  # reading losses back stalls a GPU, so there they are checked this often
 
 
 class NonFiniteLoss(ValueError):
@@ -32,43 +32,148 @@ class NonFiniteLoss(ValueError):
 
 
 @dataclass(frozen=True)
-class TrainingStep:
-    """What one step did.
+class TrainingConfig(Settings):
+    """Settings of a run; the same settings, data and machine give the same weights to the bit.
 
     Attributes:
-        index: steps taken so far, 1 after the first.
-        denoiser_loss, energy_loss: 0-dim tensors on the training device, None for a network that is not trained.
-        info: what the losses report beside, see `cepkit.learning.losses`.
-        learning_rate: of this step.
+        beta: inverse temperature of the target p_0 ∝ q_0 exp(-beta E).
+        steps: optimiser steps of each network.
+        seed: of the initial weights and of every random draw.
+        parts: which networks to train, "denoiser" and "energy".
+        objective: what the energy net is trained on: "CEP", "MSE" (the mean energy) or "exp-MSE".
+        labels: of CEP, "unnormalized" or "normalized".
+        pooled: average each label over its group, see `cepkit.learning.losses.pooled_energy`; not for small `contrasts`.
+        groups, contrasts: each energy step draws `groups` times t, and `contrasts` (K) points for each.
+        denoiser_groups, denoiser_samples: the same for the denoiser.
+        learning_rate: the highest; it rises over `warmup` steps and falls to 0 along a cosine.
+        ema: decay of the moving average of the weights that is kept.
+        t_min: t runs over [t_min, 1], as t_min + (1 - t_min) u^2 with u uniform and stratified: more often near the data.
+        width, layers, waves: of both networks (`cepkit.learning.networks`).
+        gaussian_guess: let the energy net start from a `GaussianGuess`; never used for the mean energy, whose limit differs.
+        schedule: the noise schedule.
     """
 
+    beta: float = setting(3.0, low=0.0)
+    steps: int = setting(2500, low=1)
+    seed: int = setting(0, low=0, high=LARGEST_INTEGER)
+    parts: tuple[str, ...] = setting(PARTS, choices=PARTS)
+    objective: str = setting("CEP", choices=OBJECTIVES)
+    labels: str = setting("unnormalized", choices=LABELS)
+    pooled: bool = True
+    groups: int = setting(16, low=1)
+    contrasts: int = setting(128, low=2)
+    denoiser_groups: int = setting(32, low=1)
+    denoiser_samples: int = setting(32, low=1)
+    learning_rate: float = setting(1e-2, low=1e-12, high=10.0)
+    warmup: int = setting(50, low=0)
+    ema: float = setting(0.99, low=0.0, high=0.999999)
+    t_min: float = setting(1e-3, low=1e-6, high=0.5)
+    width: int = setting(64, low=1)
+    layers: int = setting(3, low=1)
+    waves: int = setting(16, low=0)
+    gaussian_guess: bool = True
+    schedule: Schedule = setting(VPLinear(), choices=(VPLinear, VPCosine))  # noqa: RUF009 - frozen
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One step of a stage of training.
+
+    Attributes:
+        stage: its name.
+        index: steps taken so far, 1 after the first.
+        steps: how many there are.
+        losses: 0-dim tensors on the training device, by network.
+        info: what the losses report beside, see `cepkit.learning.losses`.
+    """
+
+    stage: str
     index: int
-    denoiser_loss: Tensor | None
-    energy_loss: Tensor | None
-    info: Info
-    learning_rate: float
+    steps: int
+    losses: dict[str, Tensor]
+    info: Info = field(default_factory=dict)
+
+    @property
+    def denoiser_loss(self) -> Tensor | None:
+        """None for a denoiser that is not trained."""
+        return self.losses.get("denoiser")
+
+    @property
+    def energy_loss(self) -> Tensor | None:
+        """None for an energy net that is not trained."""
+        return self.losses.get("energy")
 
 
-def build_networks(dim: int, config: TrainingConfig) -> dict[str, nn.Module]:
-    """The networks of a configuration, freshly initialised from its seed, by part."""
-    made: dict[str, nn.Module] = {}
-    size = {"width": config.width, "layers": config.layers, "waves": config.waves}
-    with torch.random.fork_rng(devices=[]):
-        for part in config.parts:
-            torch.manual_seed(config.seed)
-            if part == "denoiser":
-                made[part] = MLPDenoiser(dim, config.schedule, **size)
-            else:
-                guess = config.gaussian_guess and config.objective != "MSE"
-                made[part] = MLPEnergy(dim, config.schedule, gaussian_guess=guess, **size)
-    return made
+class Stage:
+    """Networks in training; iterate to train to the last step. A subclass says in `_take` what one step is.
+
+    After stopping early, or an interrupt, iterating again goes on from there.
+
+    Attributes:
+        fits: the networks, by name.
+        generators: the random streams, by name.
+        extras: tensors beside the networks that the stage cannot go on without, by name; changed in place.
+        terms: what losses are called in the log and in messages, where that is not the network's name.
+        hint: what to try when a loss is not finite.
+        save_every: steps between two saves, where the run's own number does not suit.
+    """
+
+    def __init__(self, name: str, steps: int, device: torch.device, *, hint: str, save_every: int | None = None) -> None:
+        self.name, self.steps, self.device, self.hint, self.save_every = name, steps, device, hint, save_every
+        self.index = 0
+        self.fits: dict[str, Fit] = {}
+        self.generators: dict[str, torch.Generator] = {}
+        self.extras: dict[str, Tensor] = {}
+        self.terms: dict[str, str] = {}
+        self._recent: list[tuple[int, str, Tensor]] = []
+
+    @property
+    def finished(self) -> bool:
+        return self.index >= self.steps
+
+    def __iter__(self) -> Iterator[TrainingStep]:
+        """Train to the last step, yielding each.
+
+        Raises:
+            NonFiniteLoss: a loss or weight is NaN or infinite.
+        """
+        largest = max((p.shape[-1] for fit in self.fits.values() for p in fit.parameters.values()), default=0)
+        on_cpu = self.device.type == "cpu"
+        while not self.finished:
+            threads = torch.get_num_threads()
+            if on_cpu and largest <= NARROW and threads > 1:
+                torch.set_num_threads(1)
+            try:
+                step = self._take()
+            finally:
+                if torch.get_num_threads() != threads:
+                    torch.set_num_threads(threads)
+            self._recent += [(step.index, name, loss) for name, loss in step.losses.items()]
+            if on_cpu or self.index % CHECK_EVERY == 0 or self.finished:
+                self.check_finite()
+            yield step
+
+    def _take(self) -> TrainingStep:
+        raise NotImplementedError
+
+    def fit_index(self, name: str, index: int) -> int:
+        """Steps that a network has taken after `index` steps of the stage."""
+        return index
+
+    def check_finite(self) -> None:
+        """Raise `NonFiniteLoss` if a loss since the last check is NaN or infinite."""
+        recent, self._recent = self._recent, []
+        values = torch.stack([loss.float() for _, _, loss in recent]).tolist() if recent else []
+        for (index, name, _), value in zip(recent, values, strict=True):
+            if not math.isfinite(value):
+                term = self.terms.get(name, name)
+                raise NonFiniteLoss(f"{self.name} stage stopped at step {index}: the {term} loss is {value}. {self.hint}")
 
 
-class Training:
-    """Denoiser and energy net in training on points with energies; iterate to train.
+class Training(Stage):
+    """Denoiser and energy net in training on points with energies.
 
-    Each network has a random stream of its own, so leaving one out does not change the other. On a CPU, networks of up to
-    `NARROW` hidden units take their steps on one thread: more are no faster, and several times slower when a core is busy.
+    Each network has a random stream of its own, so leaving one out does not change the other.
 
     Args:
         x: clean points (n, D), float32 or float64; trained in float32 on the device of `x`.
@@ -82,28 +187,19 @@ class Training:
     def __init__(self, x: Tensor, energy: Tensor, config: TrainingConfig) -> None:
         self.config = config
         self.x, self.energy = _check_data(x, energy)
-        self._fits: dict[str, Fit] = {}
-        self._generators: dict[str, torch.Generator] = {}
-        self._recent: list[tuple[int, str, Tensor]] = []
+        hint = f"Lower the learning rate ({config.learning_rate:g}) or look for extreme energies (beta is {config.beta:g})"
+        super().__init__("training", config.steps, self.x.device, hint=hint)
+        self.terms = {"denoiser": "denoising", "energy": config.objective}
         # log mean exp(-beta E): keeps the labels near 1 whatever the energies' level
         self.log_scale = float(torch.logsumexp(-config.beta * self.energy.double(), 0) - math.log(len(self.energy)))
+        schedule = {"learning_rate": config.learning_rate, "steps": config.steps, "warmup": config.warmup, "ema": config.ema}
         for part, network in build_networks(self.x.shape[1], config).items():
             network.set_scale(self.x.mean(0), self.x.std(correction=0))
             if isinstance(network, MLPEnergy) and network.guess is not None:
                 network.guess.fit(self.x, self.energy, config.beta)
-            self._fits[part] = Fit(
-                network.to(self.x.device),
-                learning_rate=config.learning_rate,
-                steps=config.steps,
-                warmup=config.warmup,
-                ema=config.ema,
-            )
-            self._generators[part] = torch.Generator(self.x.device).manual_seed(len(PARTS) * config.seed + PARTS.index(part))
-
-    @property
-    def index(self) -> int:
-        """Steps taken so far."""
-        return min(fit.index for fit in self._fits.values())
+            self.fits[part] = Fit(network.to(self.device), **schedule)
+            stream = len(PARTS) * config.seed + PARTS.index(part)
+            self.generators[f"{part}.generator"] = torch.Generator(self.device).manual_seed(stream)
 
     @property
     def denoiser(self) -> MLPDenoiser:
@@ -121,34 +217,25 @@ class Training:
         return LearnedGuidance(self.energy_net, self.config.schedule)
 
     def _average(self, part: str) -> nn.Module:
-        if part not in self._fits:
+        if part not in self.fits:
             raise ValueError(f"parts: expected {part!r} among the trained networks, got {self.config.parts}")
-        return self._fits[part].average
+        return self.fits[part].average
 
-    def __iter__(self) -> Iterator[TrainingStep]:
-        """Train to the last step, yielding each; after stopping early or an interrupt, iterating again goes on from there."""
-        losses: dict[str, Callable] = {"denoiser": self._denoiser_loss, "energy": self._energy_loss}
-        while self.index < self.config.steps:
-            index = self.index
-            found: dict[str, Tensor] = {}
-            info: Info = {}
-            rate = next(iter(self._fits.values())).learning_rate(index)
-            with one_thread(self.x.device.type == "cpu" and self.config.width <= NARROW):
-                for part, fit in self._fits.items():
-                    if fit.index > index:  # an interrupt came after this network's step and before the other's
-                        continue
-                    loss, more = losses[part](fit.network)
-                    fit.step(loss)
-                    found[part] = loss.detach()
-                    info |= more
-                    self._recent.append((fit.index, part, found[part]))
-            if self.x.device.type == "cpu" or self.index % CHECK_EVERY == 0 or self.index == self.config.steps:
-                self.check_finite()
-            yield TrainingStep(self.index, found.get("denoiser"), found.get("energy"), info, rate)
+    def _take(self) -> TrainingStep:
+        found: dict[str, Tensor] = {}
+        info: Info = {}
+        for part, fit in self.fits.items():
+            if fit.index == self.index:  # otherwise an interrupt came after this network's step and before the other's
+                loss, more = self._denoiser_loss(fit.network) if part == "denoiser" else self._energy_loss(fit.network)
+                fit.step(loss)
+                found[part] = loss.detach()
+                info |= more
+        self.index += 1
+        return TrainingStep(self.name, self.index, self.steps, found, info)
 
     def _draw(self, part: str, groups: int, samples: int) -> tuple[Tensor, Tensor, Tensor]:
         """Times (groups,) and points (groups, samples, D) with energies (groups, samples)."""
-        generator, device = self._generators[part], self.x.device
+        generator, device = self.generators[f"{part}.generator"], self.device
         jitter = torch.rand((), generator=generator, device=device)
         u = (torch.arange(groups, device=device) + jitter) / groups
         t = self.config.t_min + (1 - self.config.t_min) * u.square()
@@ -157,13 +244,13 @@ class Training:
 
     def _denoiser_loss(self, network: MLPDenoiser) -> tuple[Tensor, Info]:
         t, x0, _ = self._draw("denoiser", self.config.denoiser_groups, self.config.denoiser_samples)
-        noised = perturb(x0, t, self.config.schedule, generator=self._generators["denoiser"])
+        noised = perturb(x0, t, self.config.schedule, generator=self.generators["denoiser.generator"])
         return denoising_loss(network, noised, t)
 
     def _energy_loss(self, network: MLPEnergy) -> tuple[Tensor, Info]:
         config = self.config
         t, x0, energy = self._draw("energy", config.groups, config.contrasts)
-        x_t = perturb(x0, t, config.schedule, generator=self._generators["energy"]).x_t
+        x_t = perturb(x0, t, config.schedule, generator=self.generators["energy.generator"]).x_t
         f = network(x_t, t)
         if config.pooled:
             energy = pooled_energy(energy, x0, x_t, t, config.beta, config.schedule, exponential=config.objective != "MSE")
@@ -173,51 +260,20 @@ class Training:
             return exp_energy_loss(f, energy, config.beta, log_scale=self.log_scale)
         return cep_loss(f, energy, config.beta, labels=config.labels, log_scale=self.log_scale)
 
-    def check_finite(self) -> None:
-        """Raise `NonFiniteLoss` if a loss since the last look is NaN or infinite."""
-        recent, self._recent = self._recent, []
-        values = torch.stack([loss for _, _, loss in recent]).tolist() if recent else []
-        for (index, part, _), value in zip(recent, values, strict=True):
-            if not math.isfinite(value):
-                raise NonFiniteLoss(
-                    f"training stopped at step {index}: the {self._term(part)} loss is {value}. Lower the learning rate "
-                    f"({self.config.learning_rate:g}) or look for extreme energies (beta is {self.config.beta:g})"
-                )
 
-    def _term(self, part: str) -> str:
-        return "denoising" if part == "denoiser" else self.config.objective
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All that is needed to go on: weights, averages, optimiser and random streams, by name."""
-        self.check_finite()
-        found: dict[str, Tensor] = {}
-        for part, fit in self._fits.items():
-            if not bool(torch.stack([weight.isfinite().all() for weight in fit.network.parameters()]).all()):
-                raise NonFiniteLoss(f"training stopped at step {fit.index}: a weight of the {part} network is not finite")
-            found |= {f"{part}.{name}": value for name, value in fit.tensors().items()}
-            found[f"{part}.generator"] = self._generators[part].get_state()
-        return found
-
-    def load_tensors(self, tensors: dict[str, Tensor], index: int) -> None:
-        """Take up what `tensors()` gave after `index` steps."""
-        for part, fit in self._fits.items():
-            prefix = f"{part}."
-            mine = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            self._generators[part].set_state(mine.pop("generator"))
-            fit.load_tensors(mine, index)
-
-
-@contextmanager
-def one_thread(wanted: bool) -> Iterator[None]:
-    """Compute on one CPU thread if `wanted`, and with as many as before afterwards."""
-    before = torch.get_num_threads()
-    if wanted and before > 1:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        if torch.get_num_threads() != before:
-            torch.set_num_threads(before)
+def build_networks(dim: int, config: TrainingConfig) -> dict[str, nn.Module]:
+    """The networks of a configuration, freshly initialised from its seed, by part."""
+    made: dict[str, nn.Module] = {}
+    size = {"width": config.width, "layers": config.layers, "waves": config.waves}
+    guess = config.gaussian_guess and config.objective != "MSE"
+    for part in config.parts:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            if part == "denoiser":
+                made[part] = MLPDenoiser(dim, config.schedule, **size)
+            else:
+                made[part] = MLPEnergy(dim, config.schedule, gaussian_guess=guess, **size)
+    return made
 
 
 def _check_data(x: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,5 @@
-"""Small networks for points: a denoiser and an energy net on one trunk, both scaled by what is known of the data.
+"""Small networks for points: a denoiser and an energy net on one trunk, both scaled by what is known of the data; and `Fit`,
+a network in training.
 
 For Gaussian data N(mean, std^2 I) the noisy points have variance v_t = alpha_t^2 std^2 + sigma_t^2 about alpha_t mean, and
 everything is known: the posterior of (x_0 - mean) / std has mean u = alpha_t std (x_t - alpha_t mean) / v_t and variance
@@ -16,6 +17,7 @@ et al. 2018).
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import NamedTuple
 
@@ -23,11 +25,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from cepkit.diffusion.process import PARAMETRISATIONS, convert, expand_time
+from cepkit.diffusion.process import expand_time
 from cepkit.diffusion.schedules import Schedule
-from cepkit.validation import check_name, check_number, check_points
+from cepkit.validation import check_number, check_points
 
 _FREQUENCIES = 4
+_WAVE_FREQUENCY = 2.0  # of the random projections B, in units of the data's spread
 _LARGEST_LOG_SNR = 14.0  # beyond it x_t is x_0 to float32, and at t = 0 log_snr is infinite
 
 
@@ -81,23 +84,18 @@ class _PointNetwork(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self, dim: int, out: int, schedule: Schedule, *, width: int, layers: int, waves: int, frequency: float, condition_dim: int
-    ) -> None:
+    def __init__(self, dim: int, out: int, schedule: Schedule, *, width: int, layers: int, waves: int) -> None:
         super().__init__()
         self.dim, self.schedule = check_number(dim, name="dim", low=1, integer=True), schedule
         width = check_number(width, name="width", low=1, integer=True)
         layers = check_number(layers, name="layers", low=1, integer=True)
         waves = check_number(waves, name="waves", low=0, integer=True)
-        self.condition_dim = check_number(condition_dim, name="condition_dim", low=0, integer=True)
-        frequency = check_number(frequency, name="frequency", low=0.0)
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(()))
-        self.register_buffer("projection", torch.randn(dim, waves) * frequency * math.sqrt(2 / dim))
+        self.register_buffer("projection", torch.randn(dim, waves) * _WAVE_FREQUENCY * math.sqrt(2 / dim))
         self.time = TimeEmbedding(width)
         self.films = nn.ModuleList(nn.Linear(width, 2 * width) for _ in range(layers))
         self.first = nn.Linear(dim + 2 * waves, width, bias=False)
-        self.condition = nn.Linear(condition_dim, width, bias=False) if condition_dim else None
         self.hidden = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(layers - 1))
         self.last = nn.Linear(width, out)
 
@@ -115,70 +113,38 @@ class _PointNetwork(nn.Module):
         centred, root = x_t - alpha * self.mean, inverse.sqrt()
         return Scaled(centred * root, centred * (signal * inverse), alpha, sigma, signal.square() * inverse, sigma * root)
 
-    def _trunk(self, scaled: Scaled, embedded: Tensor, condition: Tensor | None) -> Tensor:
+    def _trunk(self, scaled: Scaled, embedded: Tensor) -> Tensor:
         phase = scaled.estimate @ self.projection
         damping = (-0.5 * scaled.uncertainty.square() * self.projection.square().sum(0)).exp()
         h = self.first(torch.cat([scaled.unit, phase.sin() * damping, phase.cos() * damping], -1))
-        condition = self._checked(condition, h)
-        if self.condition is not None:
-            h = h + self.condition(condition)
         for i, film in enumerate(self.films):
             scale, shift = film(embedded).chunk(2, -1)
             h = silu(torch.addcmul(shift, (self.hidden[i - 1](h) if i else h), 1 + scale))
         return self.last(h)
 
-    def _checked(self, condition: Tensor | None, like: Tensor) -> Tensor | None:
-        """The condition, one for all or one per leading index of the points, shaped to go with them."""
-        if not self.condition_dim:
-            if condition is not None:
-                raise ValueError("condition: expected none, for this network has condition_dim = 0, got one")
-            return None
-        shape = () if condition is None else tuple(condition.shape)
-        if shape[-1:] != (self.condition_dim,) or len(shape) > like.ndim or shape[:-1] != like.shape[: len(shape) - 1]:
-            wanted = f"({self.condition_dim},), or that after leading axes of the points' {tuple(like.shape[:-1])}"
-            raise ValueError(f"condition: expected shape {wanted}, got {None if condition is None else shape}")
-        return condition.to(like).reshape(shape[:-1] + (1,) * (like.ndim - len(shape)) + shape[-1:])
-
 
 class MLPDenoiser(_PointNetwork):
-    """A denoiser for points of shape (..., D): any parametrisation, with or without a condition.
+    """A denoiser for points of shape (..., D) that predicts x0.
 
     Args:
         dim: D.
-        parametrisation: what a call returns; the network inside always predicts what a Gaussian would not know.
         width, layers: of the hidden layers.
-        waves: number of random directions whose sines and cosines are inputs; 0 for none. `frequency` is their scale.
-        condition_dim: size of an extra input of each call, such as a state in reinforcement learning: of shape (condition_dim,)
-            or with leading axes of the points, as t has, (G, condition_dim) for points (G, K, D).
+        waves: number of random directions whose sines and cosines are inputs; 0 for none.
 
     Raises:
-        ValueError: a size that is not a positive integer, or an unknown parametrisation; in a call, points of another
-            dimension, or a condition that is missing, of another shape or not asked for.
+        ValueError: a size that is not a positive integer; in a call, points of another dimension.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        schedule: Schedule,
-        *,
-        parametrisation: str = "x0",
-        width: int = 64,
-        layers: int = 3,
-        waves: int = 16,
-        frequency: float = 2.0,
-        condition_dim: int = 0,
-    ) -> None:
-        super().__init__(
-            dim, dim, schedule, width=width, layers=layers, waves=waves, frequency=frequency, condition_dim=condition_dim
-        )
-        self.parametrisation = check_name(parametrisation, PARAMETRISATIONS, name="parametrisation")
+    parametrisation = "x0"
 
-    def forward(self, x_t: Tensor, t: Tensor | float, condition: Tensor | None = None) -> Tensor:
+    def __init__(self, dim: int, schedule: Schedule, *, width: int = 64, layers: int = 3, waves: int = 16) -> None:
+        super().__init__(dim, dim, schedule, width=width, layers=layers, waves=waves)
+
+    def forward(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         """The prediction at x_t (..., D) and t (scalar, or one per leading index), of the shape of x_t."""
         scaled = self._scaled(x_t, t)
-        value = scaled.estimate + scaled.uncertainty * self._trunk(scaled, self.time(*scaled.level), condition)
-        x0_hat = (self.mean + self.std * value).to(x_t.dtype)
-        return convert(x0_hat, "x0", self.parametrisation, x_t, t, self.schedule)
+        value = scaled.estimate + scaled.uncertainty * self._trunk(scaled, self.time(*scaled.level))
+        return (self.mean + self.std * value).to(x_t.dtype)
 
 
 class GaussianGuess(nn.Module):
@@ -237,24 +203,74 @@ class MLPEnergy(_PointNetwork):
         width: int = 64,
         layers: int = 3,
         waves: int = 16,
-        frequency: float = 2.0,
-        condition_dim: int = 0,
         gaussian_guess: bool = False,
     ) -> None:
-        super().__init__(
-            dim, 1, schedule, width=width, layers=layers, waves=waves, frequency=frequency, condition_dim=condition_dim
-        )
+        super().__init__(dim, 1, schedule, width=width, layers=layers, waves=waves)
         self.guess = GaussianGuess(dim) if gaussian_guess else None
         self.level = nn.Linear(width, 1) if gaussian_guess else None  # the constant C(t), which losses other than CEP must learn
 
-    def forward(self, x_t: Tensor, t: Tensor | float, condition: Tensor | None = None) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         """f at x_t (..., D) and t (scalar, or one per leading index), shape (...)."""
         scaled = self._scaled(x_t, t)
         embedded = self.time(*scaled.level)
-        f = self._trunk(scaled, embedded, condition).squeeze(-1)
+        f = self._trunk(scaled, embedded).squeeze(-1)
         if self.guess is not None:
             share = scaled.known**1.5
             share = share.squeeze(-1) if share.ndim else share
             guess = self.guess(x_t.to(f), scaled.alpha, scaled.sigma)
             f = share * f + (1 - share) * guess + self.level(embedded).squeeze(-1)
         return f.to(x_t.dtype)
+
+
+class Fit:
+    """A network, its Adam optimiser (Kingma & Ba 2015), and the exponential moving average of its weights, which is kept.
+
+    The learning rate is a function of the step alone, so weights, moments and `index` are all that a resumed fit needs.
+
+    Args:
+        network: changed in place by `step`.
+        learning_rate: the highest; rises linearly over `warmup` steps, falls to 0 along a cosine at `steps`.
+        ema: decay of the average; early on it averages over about a tenth of the steps taken.
+        betas: of Adam.
+        constant: keep the highest learning rate after the rise, and the decay of the average from the first step.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        learning_rate: float,
+        steps: int,
+        warmup: int,
+        ema: float,
+        betas: tuple[float, float] = (0.9, 0.99),
+        constant: bool = False,
+    ) -> None:
+        self.network = network
+        self.average = copy.deepcopy(network).eval().requires_grad_(False)
+        self.index = 0
+        self._peak, self._steps, self._warmup, self._decay, self._constant = learning_rate, steps, warmup, ema, constant
+        self.parameters = dict(network.named_parameters())
+        fused = all(p.device.type in ("cpu", "cuda") for p in self.parameters.values())
+        self.adam = torch.optim.Adam(self.parameters.values(), lr=learning_rate, betas=betas, fused=fused)
+        for parameter in self.parameters.values():  # what Adam would do at its first step; so a state can always be saved
+            counter = torch.zeros((), device=parameter.device if fused else "cpu")  # torch counts on the device only when fused
+            zeros = torch.zeros_like(parameter)
+            self.adam.state[parameter] = {"step": counter, "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
+
+    def learning_rate(self, index: int) -> float:
+        """Of step `index`, counted from 0."""
+        rate = self._peak * min(1.0, (index + 1) / (self._warmup + 1))
+        return rate if self._constant else rate * 0.5 * (1 + math.cos(math.pi * min(1.0, index / self._steps)))
+
+    def step(self, loss: Tensor) -> None:
+        """Take one step down the gradient of `loss`; the average follows."""
+        for group in self.adam.param_groups:
+            group["lr"] = self.learning_rate(self.index)
+        self.adam.zero_grad(set_to_none=True)
+        loss.backward()
+        self.adam.step()
+        self.index += 1
+        decay = self._decay if self._constant else min(self._decay, self.index / (self.index + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.parameters.values()), 1 - decay)

@@ -12,7 +12,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "gridded": ["GriddedTruth"],
         "metrics": [
             "ErrorProbe",
-            "effective_sample_size",
             "guidance_error",
             "kernel_bandwidths",
             "mmd2",

@@ -194,9 +194,3 @@ def total_variation(p: Tensor, q: Tensor) -> Tensor:
     if p.shape != q.shape:
         raise ValueError(f"p: expected the shape of q {tuple(q.shape)}, got {tuple(p.shape)}")
     return 0.5 * (p.double() - q.double().to(p.device)).abs().sum()
-
-
-def effective_sample_size(log_weight: Tensor) -> Tensor:
-    """(sum w)^2 / sum w^2 over the last axis: how many equally weighted samples the weights exp(log_weight) are worth."""
-    weight = torch.softmax(log_weight, -1)
-    return 1 / weight.square().sum(-1)

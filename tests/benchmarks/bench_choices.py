@@ -27,7 +27,7 @@ def errors_of(data, config, change=lambda network: None):
     probe = ErrorProbe(toy_named("8gaussians").truth, config.beta, VPLinear(), n=20_000, generator=seeded(7))
     for seed in SEEDS:
         training = Training(*data, replace(config, seed=seed))
-        for network in (training._fits["energy"].network, training.energy_net):
+        for network in (training.fits["energy"].network, training.energy_net):
             change(network)
         for _ in training:
             pass
@@ -81,7 +81,7 @@ def test_torch_compile(row, data):
         return first, (time.perf_counter() - start) / steps
 
     plain, compiled = (Training(*data, ENERGY_ONLY) for _ in range(2))
-    network = compiled._fits["energy"].network
+    network = compiled.fits["energy"].network
     network.forward = torch.compile(network.forward)
     (_, without), (first, step) = pace(plain), pace(compiled)
     row("torch.compile", "reported", f"{first:.0f} s to start, then {step / without:.2f} times the time of a step", True)

@@ -13,6 +13,7 @@ import pytest
 
 from cepkit.commands.cli import main
 from cepkit.learning import Training, load_run, resume_run
+from cepkit.learning.run import state_of
 
 WINE = Path(__file__).parents[2] / "data" / "wine.csv"
 
@@ -69,7 +70,7 @@ def test_ctrl_c_saves_a_whole_step_says_how_to_go_on_and_ends_with_130(tmp_path)
         for done in training:
             if done.index == step + 20:
                 break
-    resumed, expected = run.training.tensors(), undisturbed.tensors()
+    resumed, expected = state_of(run.training), state_of(undisturbed)
     assert all(bool((resumed[name] == value).all()) for name, value in expected.items())
 
 

@@ -16,7 +16,7 @@ from cepkit.rl.study.results import Result
 NO_WEIGHTS = hashlib.sha256().hexdigest()  # what `weights_of` says of a run folder without files of weights
 TINY = (
     "behaviour_steps=12", "behaviour_batch=16", "behaviour_widths=8 4", "behaviour_embedding=8", "support_actions=2",
-    "support_steps=2", "support_chunk=300", "warm_start_steps=4", "critic_steps=6", "critic_batch=8", "critic_width=8",
+    "support_steps=2", "support_chunk=300", "warm_start_steps=4", "critic_steps=6", "critic_width=8",
     "energy_steps=6", "energy_batch=4", "energy_width=8", "energy_layers=2", "cloning_steps=6", "act_steps=2",
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ from cepkit.rl.data.transitions import Transitions
 TINY = {
     "behaviour_steps": 12, "behaviour_batch": 16, "behaviour_widths": (8, 4), "behaviour_embedding": 8,
     "support_actions": 4, "support_steps": 3, "support_chunk": 20, "warm_start_steps": 4, "critic_steps": 6,
-    "critic_batch": 8, "critic_width": 8, "critic_layers": 2, "energy_steps": 6, "energy_batch": 4, "energy_width": 8,
+    "critic_width": 8, "critic_layers": 2, "energy_steps": 6, "energy_batch": 4, "energy_width": 8,
     "energy_layers": 2, "cloning_steps": 6, "act_steps": 3,
 }  # fmt: skip
 

@@ -98,25 +98,30 @@ def test_no_file_and_a_folder_are_refused_by_name(tmp_path):
 def test_filling_a_module_is_loading_its_state(tmp_path):
     torch.manual_seed(0)
     one, other = nn.Linear(2, 3), nn.Linear(2, 3)
-    fill(other, one.state_dict(), tmp_path / "file")
+    fill({"net": other}, {f"net.{key}": value for key, value in one.state_dict().items()}, tmp_path / "file")
     assert torch.equal(one.weight, other.weight) and torch.equal(one.bias, other.bias)
+    assert not other.training and not other.weight.requires_grad
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda t: t.pop("bias"), "expected the tensor bias of this architecture, which it lacks"),
+        (lambda t: t.pop("net.bias"), "expected the tensor net.bias of this architecture, which it lacks"),
         (lambda t: t.update(extra=torch.zeros(1)), "holds the tensor extra, which this architecture does not have"),
-        (lambda t: t.update(weight=torch.zeros(2, 3)), r"expected weight of shape \(3, 2\).*got \(2, 3\)"),
-        (lambda t: t.update(weight=torch.zeros(3, 2).double()), "expected weight of .*torch.float32, got .*torch.float64"),
+        (lambda t: t.update({"net.weight": torch.zeros(2, 3)}), r"expected net.weight of shape \(3, 2\).*got \(2, 3\)"),
+        (
+            lambda t: t.update({"net.weight": torch.zeros(3, 2).double()}),
+            "expected net.weight of .*torch.float32, got .*torch.float64",
+        ),
+        (lambda t: t["net.bias"].fill_(torch.nan), "expected finite numbers, got NaN or infinite ones in net.bias"),
     ],
 )
 def test_tensors_of_another_architecture_are_refused_by_name_and_change_nothing(tmp_path, change, complaint):
     module = nn.Linear(2, 3)
-    before, given = module.weight.clone(), {name: torch.zeros_like(value) for name, value in module.state_dict().items()}
+    before, given = module.weight.clone(), {f"net.{key}": torch.zeros_like(value) for key, value in module.state_dict().items()}
     change(given)
     with pytest.raises(ValueError, match=f"^{tmp_path / 'file'}: {complaint}"):
-        fill(module, given, tmp_path / "file")
+        fill({"net": module}, given, tmp_path / "file")
     assert torch.equal(module.weight, before)
 
 

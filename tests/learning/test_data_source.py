@@ -91,7 +91,7 @@ BAD = {
     "blur in words": ({"name": "x.csv", "std": "0.2"}, "^std: expected"),
     "scaling in words": ({"name": "x.csv", "standardize": "no"}, "^standardize: expected"),
     "unknown key": ({"name": "moons", "noise": 1}, "^data key: expected"),
-    "no name": ({"n": 5}, "^data: expected the name"),
+    "no name": ({"n": 5}, "^data: expected a name"),
     "a list": (["moons"], "^data: expected a mapping"),
     "nothing": (None, "^data: expected a mapping"),
 }

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from cepkit.learning.fit import Fit
+from cepkit.learning.loop import Stage
+from cepkit.learning.networks import Fit
+from cepkit.learning.run import restore, state_of
 
 SETTINGS = {"learning_rate": 0.1, "steps": 50, "warmup": 4, "ema": 0.9}
 
@@ -14,6 +16,12 @@ SETTINGS = {"learning_rate": 0.1, "steps": 50, "warmup": 4, "ema": 0.9}
 def line(seed=0):
     torch.manual_seed(seed)
     return nn.Linear(2, 1)
+
+
+def stage_of(fit):
+    stage = Stage("line", 50, torch.device("cpu"), hint="")
+    stage.fits["line"], stage.index = fit, fit.index
+    return stage
 
 
 def losses(fit, start, stop):
@@ -65,17 +73,17 @@ def test_a_fit_finds_the_line():
 @pytest.mark.parametrize("at", [0, 1, 13])
 def test_a_fit_taken_up_again_goes_on_to_the_bit(at):
     whole, half = losses(Fit(line(), **SETTINGS), 0, 30), losses(Fit(line(), **SETTINGS), 0, at)
-    kept = {name: value.clone() for name, value in half.tensors().items()}
+    kept = {name: value.clone() for name, value in state_of(stage_of(half)).items()}
     resumed = Fit(line(seed=1), **SETTINGS)
-    resumed.load_tensors(kept, at)
-    losses(resumed, at, 30)
-    for name, value in whole.tensors().items():
-        assert torch.equal(resumed.tensors()[name], value), name
+    restore(stage_of(resumed), kept, at)
+    ended = state_of(stage_of(losses(resumed, at, 30)))
+    for name, value in state_of(stage_of(whole)).items():
+        assert torch.equal(ended[name], value), name
 
 
-def test_tensors_hold_weights_average_and_both_moments_from_the_first_step_on():
-    names = {f"{kind}.{part}" for kind in ("network", "average") for part in ("weight", "bias")}
-    names |= {f"adam.{part}.{what}" for part in ("weight", "bias") for what in ("step", "exp_avg", "exp_avg_sq")}
-    fresh, later = Fit(line(), **SETTINGS).tensors(), losses(Fit(line(), **SETTINGS), 0, 3).tensors()
+def test_the_state_holds_weights_average_and_both_moments_from_the_first_step_on():
+    names = {f"line.{kind}.{part}" for kind in ("network", "average") for part in ("weight", "bias")}
+    names |= {f"line.adam.{part}.{what}" for part in ("weight", "bias") for what in ("step", "exp_avg", "exp_avg_sq")}
+    fresh, later = (state_of(stage_of(losses(Fit(line(), **SETTINGS), 0, stop))) for stop in (0, 3))
     assert fresh.keys() == later.keys() == names
-    assert float(later["adam.weight.step"]) == 3 and float(fresh["adam.weight.exp_avg_sq"].abs().max()) == 0
+    assert float(later["line.adam.weight.step"]) == 3 and float(fresh["line.adam.weight.exp_avg_sq"].abs().max()) == 0

@@ -8,6 +8,7 @@ from checks import seeded, toy_named
 
 from cepkit.diffusion.schedules import VPLinear
 from cepkit.learning import History, Training, TrainingConfig
+from cepkit.learning.run import state_of
 from cepkit.truth.metrics import ErrorProbe
 
 
@@ -49,7 +50,7 @@ def test_measuring_changes_nothing_and_is_not_counted():
     start = time.perf_counter()
     history = History(probe(SlowProbe), every=5).run(watched)
     assert time.perf_counter() - start - history.seconds[-1] > 0.9  # five naps of 0.2 s
-    assert all(torch.equal(a, b) for a, b in zip(plain.tensors().values(), watched.tensors().values(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(state_of(plain).values(), state_of(watched).values(), strict=True))
 
 
 def test_a_history_can_follow_a_training_in_two_sittings():

@@ -11,8 +11,8 @@ from cepkit.diffusion.guidance import Guided, LearnedGuidance
 from cepkit.diffusion.sampling import sample
 from cepkit.diffusion.schedules import VPCosine, VPLinear
 from cepkit.learning import NonFiniteLoss, Training, TrainingConfig
-from cepkit.learning.config import OBJECTIVES
-from cepkit.learning.loop import build_networks
+from cepkit.learning.loop import OBJECTIVES, build_networks
+from cepkit.learning.run import restore, state_of
 from cepkit.truth.metrics import ErrorProbe, guidance_error
 from cepkit.truth.own_points import from_points
 
@@ -36,7 +36,7 @@ def trained(config, x=None, energy=None):
 
 
 def weights(training, part="energy"):
-    return {name: value for name, value in training.tensors().items() if name.startswith(part)}
+    return {name: value for name, value in state_of(training).items() if name.startswith(part)}
 
 
 def same(first, second):
@@ -96,7 +96,7 @@ def test_an_interrupt_between_the_two_networks_costs_nothing(monkeypatch):
             next(steps)
     for _ in torn:
         pass
-    assert same(whole.tensors(), torn.tensors())
+    assert same(state_of(whole), state_of(torn))
 
 
 def test_what_tensors_gave_is_taken_up_to_the_bit():
@@ -104,9 +104,9 @@ def test_what_tensors_gave_is_taken_up_to_the_bit():
     for step in half:
         if step.index == 5:
             break
-    kept = {name: value.clone() for name, value in half.tensors().items()}
+    kept = {name: value.clone() for name, value in state_of(half).items()}
     other = Training(*data(), tiny())
-    other.load_tensors(kept, 5)
+    restore(other, kept, 5)
     assert [step.index for step in other] == list(range(6, 13))
     for part in ("denoiser", "energy"):
         assert same(weights(other, part), weights(trained(tiny()), part))
@@ -318,7 +318,7 @@ def test_energies_that_overflow_stop_the_training_and_name_term_and_step():
 def test_weights_that_are_not_finite_are_noticed_by_their_loss(part, term):
     training = Training(*data(), tiny(objective="exp-MSE"))
     with torch.no_grad():
-        next(training._fits[part].network.parameters()).fill_(math.inf)
+        next(training.fits[part].network.parameters()).fill_(math.inf)
     with pytest.raises(NonFiniteLoss, match=f"stopped at step 1: the {term} loss is nan"):
         next(iter(training))
 

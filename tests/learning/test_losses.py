@@ -3,13 +3,23 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from checks import finite_differences, seeded
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cepkit.diffusion.process import PARAMETRISATIONS, perturb
 from cepkit.diffusion.schedules import VPLinear
-from cepkit.learning.losses import cep_loss, denoising_loss, exp_energy_loss, mean_energy_loss, pooled_energy
+from cepkit.learning.losses import (
+    cep_loss,
+    denoising_loss,
+    effective_sample_size,
+    exp_energy_loss,
+    mean_energy_loss,
+    pooled_energy,
+)
 from cepkit.learning.networks import MLPDenoiser
 from cepkit.truth.exact import Mixture
 
@@ -109,6 +119,22 @@ def test_info_carries_no_gradient_and_inputs_are_left_alone(name):
     _, info = LOSSES[name](f.requires_grad_(), energy)
     assert all(value.ndim == 0 and not value.requires_grad for value in info.values())
     assert torch.equal(f, before[0]) and torch.equal(energy, before[1])
+
+
+def test_equal_weights_count_in_full_and_one_weight_counts_once():
+    assert float(effective_sample_size(torch.full((50,), -3.0))) == pytest.approx(50)
+    assert float(effective_sample_size(torch.tensor([0.0, -math.inf, -math.inf]))) == pytest.approx(1)
+
+
+@given(st.lists(st.floats(-20, 20), min_size=1, max_size=10), st.floats(-500, 500))
+def test_effective_sample_size_is_its_definition_and_ignores_a_common_factor(log_weight, shift):
+    w = np.exp(log_weight)
+    value = effective_sample_size(torch.tensor(log_weight, dtype=torch.float64) + shift)
+    assert float(value) == pytest.approx(w.sum() ** 2 / (w**2).sum(), rel=1e-9)
+
+
+def test_effective_sample_size_works_along_the_last_axis():
+    assert effective_sample_size(torch.zeros(3, 5)).tolist() == pytest.approx([5, 5, 5])
 
 
 # -- invariances of CEP ------------------------------------------------------------------------------------------------

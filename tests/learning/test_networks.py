@@ -1,4 +1,4 @@
-"""Networks: what they know of Gaussian data, shapes and times, conditions, precision, and the ends of time."""
+"""Networks: what they know of Gaussian data, shapes and times, precision, and the ends of time."""
 
 import math
 
@@ -7,7 +7,6 @@ import torch
 from checks import finite_differences, noisy_points, seeded, toy_named
 
 from cepkit.diffusion.denoisers import Denoiser, predict
-from cepkit.diffusion.process import PARAMETRISATIONS
 from cepkit.diffusion.schedules import VPLinear
 from cepkit.learning.networks import GaussianGuess, MLPDenoiser, MLPEnergy
 
@@ -215,24 +214,18 @@ def test_time_is_heard_and_every_weight_matters(name):
     assert all(p.grad is not None and float(p.grad.abs().max()) > 0 for p in net.parameters())
 
 
-@pytest.mark.parametrize("settings", [{"layers": 1}, {"waves": 0}, {"width": 1}, {"frequency": 0.0}])
+@pytest.mark.parametrize("settings", [{"layers": 1}, {"waves": 0}, {"width": 1}])
 @pytest.mark.parametrize("name", NETS)
 def test_the_smallest_networks_work(name, settings):
     assert bool(torch.isfinite(NETS[name](**settings)(points(5, 2), 0.3)).all())
 
 
-# -- parametrisations --------------------------------------------------------------------------------------------------
+# -- what a denoiser says of itself -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("t", [0.05, 0.5, 1.0])
-def test_every_parametrisation_is_one_denoiser(t):
-    x = points(20, 2, dtype=torch.float64)
-    for parametrisation in PARAMETRISATIONS:
-        net = network(MLPDenoiser, parametrisation=parametrisation).double()
-        assert isinstance(net, Denoiser) and net.parametrisation == parametrisation
-        for target in PARAMETRISATIONS:
-            expected = predict(network(MLPDenoiser).double(), target, x, t)
-            torch.testing.assert_close(predict(net, target, x, t), expected, rtol=1e-6, atol=1e-6)
+def test_the_denoiser_predicts_x0():
+    net = network(MLPDenoiser)
+    assert isinstance(net, Denoiser) and net.parametrisation == "x0" and net.schedule == LINEAR
 
 
 def test_nothing_is_registered_beyond_weights_and_scale():
@@ -245,30 +238,6 @@ def test_nothing_is_registered_beyond_weights_and_scale():
         assert torch.equal(first(x, 0.3), second(x, 0.3)), name
 
 
-# -- conditions --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", NETS)
-def test_a_condition_of_one_group_is_that_of_each_of_its_points(name):
-    """Groups as many as points in a group, where an axis mistaken for another would go unnoticed by its size."""
-    net, x, condition = NETS[name](condition_dim=3), points(4, 4, 2), points(4, 3, seed=1)
-    together = net(x, 0.3, condition)
-    for g in range(4):
-        torch.testing.assert_close(together[g], net(x[g], 0.3, condition[g]), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(net(x, 0.3, condition[:, None].expand(4, 4, 3)), together, rtol=1e-5, atol=1e-5)
-    assert not torch.allclose(together, net(x, 0.3, condition.flip(0)), atol=1e-4)
-
-
-@pytest.mark.parametrize("name", NETS)
-def test_a_condition_of_another_shape_missing_or_uncalled_for_is_refused(name):
-    net, x = NETS[name](condition_dim=3), points(4, 5, 2)
-    for condition in (None, points(2), points(4, 2), points(5, 3), points(4, 4, 3), points(1, 4, 5, 3), torch.tensor(1.0)):
-        with pytest.raises(ValueError, match="^condition: expected .*got"):
-            net(x, 0.3, condition)
-    with pytest.raises(ValueError, match="^condition: expected none.*got"):
-        NETS[name]()(x, 0.3, points(3))
-
-
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
 BAD = {
@@ -278,9 +247,6 @@ BAD = {
     "no layers": (lambda: MLPEnergy(2, LINEAR, layers=0), "layers"),
     "layers in words": (lambda: MLPDenoiser(2, LINEAR, layers="3"), "layers"),
     "waves": (lambda: MLPDenoiser(2, LINEAR, waves=-1), "waves"),
-    "frequency": (lambda: MLPDenoiser(2, LINEAR, frequency=math.nan), "frequency"),
-    "condition size": (lambda: MLPDenoiser(2, LINEAR, condition_dim=-1), "condition_dim"),
-    "parametrisation": (lambda: MLPDenoiser(2, LINEAR, parametrisation="noise"), "parametrisation"),
     "three coordinates": (lambda: NETS["denoiser"]()(points(4, 3), 0.3), "x_t"),
     "NaN": (lambda: NETS["energy"]()(points(4, 2) * math.nan, 0.3), "x_t"),
     "time": (lambda: NETS["energy"]()(points(4, 2), 1.5), "t"),

@@ -397,7 +397,7 @@ CHANGES = {
     "data are a number": (lambda c: c.update(data=3), "^data: expected a mapping"),
     "unknown toy": (lambda c: c["data"].update(name="moon"), "^toy: expected one of .*did you mean 'moons'"),
     "unknown data key": (lambda c: c["data"].update(noise=1), "^data key: expected"),
-    "no name": (lambda c: c["data"].pop("name"), "^data: expected the name"),
+    "no name": (lambda c: c["data"].pop("name"), "^data: expected a name"),
 }
 
 
@@ -526,9 +526,9 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     run = start_run(tmp_path, tiny(), MOONS, save_every=20)
     before = contents(tmp_path)
     with torch.no_grad():
-        next(run.training._fits["denoiser"].network.parameters()).fill_(torch.nan)
+        next(run.training.fits["denoiser"].network.parameters()).fill_(torch.nan)
     with pytest.raises(NonFiniteLoss, match="step 0: a weight of the denoiser network is not finite"):
-        run.training.tensors()
+        run.save()
     with pytest.raises(NonFiniteLoss, match="step 1: the denoising loss is nan"):
         finish(run)
     assert contents(tmp_path) == before

@@ -16,7 +16,6 @@ from cepkit.truth.fields import ExactGuidance
 from cepkit.truth.metrics import (
     PROBE_TIMES,
     ErrorProbe,
-    effective_sample_size,
     guidance_error,
     kernel_bandwidths,
     mmd2,
@@ -252,22 +251,6 @@ def test_total_variation_is_the_largest_difference_in_probability_of_an_event(we
     events = itertools.product([0.0, 1.0], repeat=len(p))
     largest = max(float((torch.tensor(event, dtype=torch.float64) * (p - q)).sum()) for event in events)
     assert float(total_variation(p, q)) == pytest.approx(largest, abs=1e-12)
-
-
-def test_equal_weights_count_in_full_and_one_weight_counts_once():
-    assert float(effective_sample_size(torch.full((50,), -3.0))) == pytest.approx(50)
-    assert float(effective_sample_size(torch.tensor([0.0, -math.inf, -math.inf]))) == pytest.approx(1)
-
-
-@given(st.lists(st.floats(-20, 20), min_size=1, max_size=10), st.floats(-500, 500))
-def test_effective_sample_size_is_its_definition_and_ignores_a_common_factor(log_weight, shift):
-    w = np.exp(log_weight)
-    value = effective_sample_size(torch.tensor(log_weight, dtype=torch.float64) + shift)
-    assert float(value) == pytest.approx(w.sum() ** 2 / (w**2).sum(), rel=1e-9)
-
-
-def test_effective_sample_size_works_along_the_last_axis():
-    assert effective_sample_size(torch.zeros(3, 5)).tolist() == pytest.approx([5, 5, 5])
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn.functional import relu, silu
 
 from cepkit.diffusion.schedules import Schedule
-from cepkit.rl.agent.layers import Linear, Members, Norm, TimeFeatures, aligned, shaped
+from cepkit.learning.networks import LevelFeatures
+from cepkit.rl.agent.layers import Linear, Members, Norm, aligned, shaped
 
 _STATE_FEATURES = 32
 _TIME_FEATURES = 32
@@ -43,11 +44,10 @@ class _Block(nn.Module):
 
 
 class BehaviourNet(nn.Module):
-    """What a denoiser of actions predicts at a_t (*members, ..., A) in states that broadcast with it, (*members, ..., S).
+    """The network of an action denoiser: a_t (*members, ..., A), states that broadcast with it (*members, ..., S).
 
     Args:
         widths: of the blocks on the way down; the way up mirrors them.
-        time_features: "log_snr", or "fourier" as in the paper's code.
         embedding: width of the joint embedding of state and time.
         members: () for one network, (E,) for a stack.
     """
@@ -59,14 +59,13 @@ class BehaviourNet(nn.Module):
         schedule: Schedule,
         *,
         widths: tuple[int, ...],
-        time_features: str = "log_snr",
         embedding: int = 128,
         members: Members = (),
     ) -> None:
         super().__init__()
         self.members = members
-        self.times = TimeFeatures(schedule, time_features, members)
-        self.time_layer = Linear(self.times.size, _TIME_FEATURES, members)
+        self.schedule, self.levels = schedule, LevelFeatures()
+        self.time_layer = Linear(LevelFeatures.size, _TIME_FEATURES, members)
         self.state_layer = Linear(state_dim, _STATE_FEATURES, members)
         self.join = Linear(_STATE_FEATURES + _TIME_FEATURES, embedding, members)
         self.embed = Linear(embedding, embedding, members)
@@ -76,15 +75,12 @@ class BehaviourNet(nn.Module):
         up = list(zip(widths[::-1], widths[-2::-1], strict=False))
         self.up = nn.ModuleList(_Block(2 * a, b, embedding, members) for a, b in up)
         self.last = Linear(2 * widths[0], action_dim, members)
-        self.trunk: Callable[[Tensor, Tensor, Tensor], Tensor] = self._trunk
 
     def forward(self, a_t: Tensor, t: Tensor | float, states: Tensor) -> Tensor:
-        """The prediction at a_t, for one t for all, or one per leading index of the batch."""
-        return self.trunk(a_t, self.times(shaped(t, a_t, self.members)), aligned(states, a_t, self.members))
-
-    def _trunk(self, a_t: Tensor, times: Tensor, states: Tensor) -> Tensor:
-        at_state = silu(self.state_layer(states))
-        at_time = self.time_layer(times)
+        """Predict at a_t, for one t for all, or one per leading index of the batch."""
+        at_state = silu(self.state_layer(aligned(states, a_t, self.members)))
+        t = shaped(t, a_t, self.members)
+        at_time = self.time_layer(self.levels(self.schedule.alpha(t), self.schedule.sigma(t)))
         lead = torch.broadcast_shapes(at_state.shape[:-1], at_time.shape[:-1])
         joined = torch.cat([at_state.expand(*lead, -1), at_time.expand(*lead, -1)], -1)
         embedded = silu(self.embed(silu(self.join(joined))))
@@ -181,7 +177,6 @@ class Critics(nn.Module):
         self.register_buffer("shift", torch.zeros(members))
         self.register_buffer("size", torch.ones(members))
         self.net = _JointMLP(state_dim, action_dim, (*members, critics), width=width, layers=layers, activation=relu, norm=norm)
-        self.trunk: Callable[[Tensor, Tensor], Tensor] = self.net.forward
 
     def set_scale(self, shift: float, size: float) -> None:
         """Set the units of the output."""
@@ -192,7 +187,7 @@ class Critics(nn.Module):
         axis = len(self.members)
         states, actions = aligned(states, actions, self.members), aligned(actions, states, self.members)
         inputs = (x.unsqueeze(axis).expand(*x.shape[:axis], self.critics, *x.shape[axis:]) for x in (states, actions))
-        value = self.trunk(*inputs)
+        value = self.net(*inputs)
         shape = self.members + (1,) * (value.ndim - axis)
         return torch.addcmul(self.shift.reshape(shape), value, self.size.reshape(shape))
 
@@ -212,14 +207,13 @@ class EnergyNet(nn.Module):
         *,
         width: int,
         layers: int,
-        time_features: str = "log_snr",
         modulated: bool = False,
         members: Members = (),
     ) -> None:
         super().__init__()
         self.members = members
-        self.times = TimeFeatures(schedule, time_features, members)
-        self.time_layer = Linear(self.times.size, _TIME_FEATURES, members)
+        self.schedule, self.levels = schedule, LevelFeatures()
+        self.time_layer = Linear(LevelFeatures.size, _TIME_FEATURES, members)
         common = state_dim + _TIME_FEATURES
         # contrasts of one state and t cannot tell a constant, whose weights would follow rounding errors alone
         sizes = {"width": width, "layers": layers, "activation": silu}
@@ -228,29 +222,27 @@ class EnergyNet(nn.Module):
             if modulated
             else _JointMLP(common, action_dim, members, **sizes, level=False)
         )
-        self.trunk: Callable[[Tensor, Tensor, Tensor], Tensor] = self._trunk
 
     def forward(self, a_t: Tensor, t: Tensor | float, states: Tensor) -> Tensor:
         """f at a_t, for one t for all, or one per leading index of the batch."""
-        return self.trunk(a_t, self.times(shaped(t, a_t, self.members)), aligned(states, a_t, self.members))
-
-    def _trunk(self, a_t: Tensor, times: Tensor, states: Tensor) -> Tensor:
-        at_time = self.time_layer(times)
+        states = aligned(states, a_t, self.members)
+        t = shaped(t, a_t, self.members)
+        at_time = self.time_layer(self.levels(self.schedule.alpha(t), self.schedule.sigma(t)))
         lead = torch.broadcast_shapes(states.shape[:-1], at_time.shape[:-1])
         return self.net(torch.cat([states.expand(*lead, -1), at_time.expand(*lead, -1)], -1), a_t)
 
 
-def build(make: Callable[[Members], nn.Module], seeds: int | tuple[int, ...]) -> nn.Module:
-    """A network initialised from its seed, or a stack of those that the seeds give one by one."""
+def build(make: Callable[..., nn.Module], seeds: int | tuple[int, ...]) -> nn.Module:
+    """Make a network from its seed, or a stack of those that the seeds give one by one; `make` takes `members`."""
     singles = []
     for seed in seeds if isinstance(seeds, tuple) else (seeds,):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            singles.append(make(()))
+            singles.append(make(members=()))
     if not isinstance(seeds, tuple):
         return singles[0]
     with torch.random.fork_rng(devices=[]):
-        stack = make((len(seeds),))
+        stack = make(members=(len(seeds),))
     weights, buffers = torch.func.stack_module_state(singles)
     stack.load_state_dict({name: value for name, value in (weights | buffers).items() if name in stack.state_dict()})
     return stack

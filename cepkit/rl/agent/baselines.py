@@ -1,13 +1,14 @@
-"""What guidance must beat: cloning the data's actions, the behaviour model itself, and the best of K of its draws by Q.
+"""The baselines of guidance: cloning the data's actions, the behaviour model itself, and the best of K of its draws by Q.
 
-Deterministic cloning regresses the action on the state: where the data go both ways it goes neither. The behaviour model at
-scale 0 is a sampling clone, which keeps both. The best of K greedily picks a draw by Q; it uses the same Q as guidance, and
-K draws for each action.
+Deterministic cloning regresses the action on the state: where the data are bimodal it predicts the mean, which may be neither
+mode. The behaviour model at scale 0 is a sampling clone, which keeps both. The best of K greedily picks a draw by Q; it uses the
+same Q as guidance, and K draws for each action.
 """
 
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +18,8 @@ from cepkit.rl.agent.agent_networks import build
 from cepkit.rl.agent.layers import Linear, Members
 from cepkit.rl.agent.prepared import Prepared
 from cepkit.rl.agent.qgpo import QGPO
-from cepkit.rl.agent.qgpo_config import QGPOConfig
-from cepkit.rl.agent.stage import Seeds, Stage
+from cepkit.rl.agent.qgpo_config import BATCH, QGPOConfig
+from cepkit.rl.agent.stage import AgentStage, Seeds
 from cepkit.rl.envs.rollouts import Policy
 from cepkit.validation import check_number, check_points
 
@@ -31,12 +32,8 @@ class CloningNet(nn.Module):
         sizes = (state_dim, *(width,) * layers)
         self.hidden = nn.ModuleList(Linear(a, b, members) for a, b in itertools.pairwise(sizes))
         self.last = Linear(sizes[-1], action_dim, members)
-        self.trunk = self._trunk
 
     def forward(self, states: Tensor) -> Tensor:
-        return self.trunk(states)
-
-    def _trunk(self, states: Tensor) -> Tensor:
         h = states
         for layer in self.hidden:
             h = relu(layer(h))
@@ -44,16 +41,11 @@ class CloningNet(nn.Module):
 
 
 def cloning_network(state_dim: int, action_dim: int, config: QGPOConfig, seeds: int | tuple[int, ...]) -> CloningNet:
-    """The network of a configuration, initialised from its seed, or a stack of several."""
-    return build(
-        lambda members: CloningNet(
-            state_dim, action_dim, width=config.critic_width, layers=config.critic_layers, members=members
-        ),
-        seeds,
-    )
+    """Make the network of a configuration from its seed, or a stack of several."""
+    return build(partial(CloningNet, state_dim, action_dim, width=config.critic_width, layers=config.critic_layers), seeds)
 
 
-class CloningTraining(Stage):
+class CloningTraining(AgentStage):
     """Behaviour cloning by least squares on the data's actions; iterate to train."""
 
     def __init__(self, data: Prepared, config: QGPOConfig, seeds: Seeds = None) -> None:
@@ -69,24 +61,24 @@ class CloningTraining(Stage):
         return self.fits["cloning"].average
 
     def _losses(self) -> dict[str, Tensor]:
-        index = self.streams.randint(len(self.data), (self.config.critic_batch,))
+        index = self.streams.randint(len(self.data), (BATCH,))
         return {"cloning": mse_loss(self.fits["cloning"].network(self.data.states[index]).float(), self.data.actions[index])}
 
 
 def guided_policy(qgpo: QGPO, scale: float, seed: int) -> Policy:
-    """The guided policy at a scale, whose noise starts from `seed`."""
+    """Make the guided policy at a scale, whose noise starts from `seed`."""
     generator = torch.Generator(qgpo.mean.device).manual_seed(seed)
     return lambda states: qgpo.act(states, scale, generator)
 
 
 def best_of_k_policy(qgpo: QGPO, k: int, seed: int) -> Policy:
-    """`best_of_k`, whose noise starts from `seed`."""
+    """Make `best_of_k` a policy whose noise starts from `seed`."""
     generator = torch.Generator(qgpo.mean.device).manual_seed(seed)
     return lambda states: best_of_k(qgpo, states, k, generator)
 
 
 def clone_policy(qgpo: QGPO, states: Tensor) -> Tensor:
-    """The actions (B, A) of deterministic cloning in states (B, S).
+    """Predict the actions (B, A) of deterministic cloning in states (B, S).
 
     Raises:
         ValueError: a run without cloning (`cloning_steps` 0).
@@ -98,7 +90,7 @@ def clone_policy(qgpo: QGPO, states: Tensor) -> Tensor:
 
 
 def best_of_k(qgpo: QGPO, states: Tensor, k: int = 16, generator: torch.Generator | None = None) -> Tensor:
-    """Of `k` draws from the behaviour model in each state (B, S), the one with the highest Q: (B, A)."""
+    """Draw `k` actions from the behaviour model in each state (B, S) and take the one with the highest Q: (B, A)."""
     k = check_number(k, name="k", low=1, integer=True)
     check_points(states, len(qgpo.mean), name="states")
     actions = qgpo.draw(states[:, None].expand(-1, k, -1), generator=generator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,8 +14,8 @@ from cepkit.diffusion.schedules import Schedule
 from cepkit.learning.losses import denoising_loss
 from cepkit.rl.agent.agent_networks import BehaviourNet, build
 from cepkit.rl.agent.prepared import Prepared
-from cepkit.rl.agent.qgpo_config import QGPOConfig
-from cepkit.rl.agent.stage import Seeds, Stage
+from cepkit.rl.agent.qgpo_config import T_MIN, QGPOConfig
+from cepkit.rl.agent.stage import AgentStage, Seeds
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,23 +38,13 @@ class ActionDenoiser:
 
 
 def behaviour_network(state_dim: int, action_dim: int, config: QGPOConfig, seeds: int | tuple[int, ...]) -> BehaviourNet:
-    """The network of a configuration, initialised from its seed, or a stack of several."""
-    return build(
-        lambda members: BehaviourNet(
-            state_dim,
-            action_dim,
-            config.schedule,
-            widths=config.behaviour_widths,
-            time_features=config.time_features,
-            embedding=config.behaviour_embedding,
-            members=members,
-        ),
-        seeds,
-    )
+    """Make the network of a configuration from its seed, or a stack of several."""
+    sizes = {"widths": config.behaviour_widths, "embedding": config.behaviour_embedding}
+    return build(partial(BehaviourNet, state_dim, action_dim, config.schedule, **sizes), seeds)
 
 
-class BehaviourTraining(Stage):
-    """The first stage; iterate to train. `network` is the moving average of the weights, at any moment."""
+class BehaviourTraining(AgentStage):
+    """The first stage; iterate to train."""
 
     def __init__(self, data: Prepared, config: QGPOConfig, seeds: Seeds = None) -> None:
         super().__init__("behaviour", config.behaviour_steps, config, seeds, data.device)
@@ -63,20 +54,21 @@ class BehaviourTraining(Stage):
 
     @property
     def network(self) -> BehaviourNet:
+        """The moving average of the weights, at any moment."""
         return self.fits["behaviour"].average
 
     def _losses(self) -> dict[str, Tensor]:
         config, data, batch = self.config, self.data, (self.config.behaviour_batch,)
         index = self.streams.randint(len(data), batch)
-        t = config.t_min + (1 - config.t_min) * self.streams.rand(batch)
+        t = T_MIN + (1 - T_MIN) * self.streams.rand(batch)
         noise = self.streams.randn((*batch, data.actions.shape[1]))
         noised = perturb(data.actions[index], t, config.schedule, noise=noise)
         denoiser = ActionDenoiser(self.fits["behaviour"].network, data.states[index], config.schedule, config.behaviour_target)
         return {"behaviour": denoising_loss(denoiser, noised, t, target=config.behaviour_target)[0]}
 
 
-def draw_actions(denoiser: ActionDenoiser, noise: Tensor, *, steps: int, method: str = "dpmpp2m") -> Tensor:
-    """Actions in [-1, 1] from standard normal noise of their shape."""
-    for step in sampling_steps(denoiser, noise, steps=steps, method=method):
+def draw_actions(denoiser: ActionDenoiser, noise: Tensor, *, steps: int) -> Tensor:
+    """Sample actions in [-1, 1] by DPM-Solver++(2M) from standard normal noise of their shape."""
+    for step in sampling_steps(denoiser, noise, steps=steps, method="dpmpp2m"):
         x = step.x
     return torch.clamp(x, -1.0, 1.0)

@@ -14,13 +14,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from cepkit.learning.run import state_of
 from cepkit.rl.agent.action_support import SupportSampling
 from cepkit.rl.agent.baselines import CloningTraining
 from cepkit.rl.agent.behaviour import BehaviourTraining, behaviour_network
 from cepkit.rl.agent.critic import CriticTraining
 from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo_config import QGPOConfig
-from cepkit.rl.agent.stage import Stage
+from cepkit.rl.agent.stage import AgentStage
 from cepkit.rl.data.transitions import Transitions
 
 _STEPS = 20
@@ -84,7 +85,7 @@ def estimate(
     chunk = config.support_chunk if device.type == "cuda" else min(config.support_chunk, _CPU_CHUNK)
     sampled = replace(config, support_chunk=chunk)
     support = SupportSampling(data, behaviour.eval().requires_grad_(False), sampled, members)
-    stages: list[Stage] = [BehaviourTraining(data, config, members), support]
+    stages: list[AgentStage] = [BehaviourTraining(data, config, members), support]
     stages.append(CriticTraining(data, support.actions, config, members))
     if config.cloning_steps:
         stages.append(CloningTraining(data, config, members))
@@ -94,7 +95,7 @@ def estimate(
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         seconds = _seconds(stage, limit)
-        own = [] if stage is support else stage.tensors().values()
+        own = [] if stage is support else state_of(stage).values()
         memory = sum(value.nbytes for value in (*held, *own) if isinstance(value, Tensor))
         memory = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else memory
         steps = -(-len(data.states) // config.support_chunk) if stage is support else stage.steps
@@ -102,7 +103,7 @@ def estimate(
     return Estimate(tuple(found))
 
 
-def _seconds(stage: Stage, limit: float) -> float:
+def _seconds(stage: AgentStage, limit: float) -> float:
     """Steps of each phase times the mean seconds of a step in it."""
     marks: Sequence[int] = (0, stage.steps)
     if isinstance(stage, CriticTraining):

@@ -8,14 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear
 
-from cepkit.diffusion.schedules import Schedule
-from cepkit.learning.networks import LevelFeatures
-from cepkit.validation import check_name
-
-TIME_FEATURES = ("log_snr", "fourier")
-_FOURIER_FEATURES = 32
-_FOURIER_SCALE = 30.0
-
 Members = tuple[int, ...]
 
 
@@ -54,30 +46,6 @@ class Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         shape = self.members + (1,) * (x.ndim - len(self.members) - 1) + x.shape[-1:]
         return torch.addcmul(self.bias.reshape(shape), layer_norm(x, x.shape[-1:]), self.weight.reshape(shape))
-
-
-class TimeFeatures(nn.Module):
-    """Times (...) to features (..., size) by log_snr, or as the paper's code does by random Fourier features of scale 30.
-
-    That scale makes the features of neighbouring times unrelated; it is here to run the paper's own settings.
-    """
-
-    def __init__(self, schedule: Schedule, kind: str, members: Members) -> None:
-        super().__init__()
-        self.schedule, self.members = schedule, members
-        self.levels: LevelFeatures | None = None
-        if check_name(kind, TIME_FEATURES, name="time_features") == "log_snr":
-            self.levels, self.size = LevelFeatures(), LevelFeatures.size
-        else:
-            self.size = _FOURIER_FEATURES
-            self.register_buffer("frequency", torch.randn(*members, _FOURIER_FEATURES // 2) * _FOURIER_SCALE)
-
-    def forward(self, t: Tensor) -> Tensor:
-        if self.levels is not None:
-            return self.levels(self.schedule.alpha(t), self.schedule.sigma(t))
-        shape = self.members + (1,) * (t.ndim - len(self.members)) + self.frequency.shape[-1:]
-        phase = 2 * math.pi * t[..., None] * self.frequency.reshape(shape)
-        return torch.cat([phase.sin(), phase.cos()], -1)
 
 
 def shaped(t: Tensor | float, like: Tensor, members: Members) -> Tensor:

@@ -18,14 +18,14 @@ from cepkit.rl.data.transitions import Transitions
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What the stages train on, all on one device.
+    """The tables that the stages train on, all on one device.
 
     Attributes:
         states: (M, S), the table, shifted by `mean` and divided by `std`; the first N rows are the observations.
         successors: (N,), rows of the next states.
         actions: (N, A).
         rewards: (N,), for training.
-        going: (N,), 0 at terminals and 1 elsewhere.
+        not_done: (N,), 0 at terminals and 1 elsewhere.
         returns: (N,), discounted returns to go along the data, see `returns_to_go`.
         mean, std: (S,), of the observations; 0 and 1 where these are not normalised.
         low, high: between which every Q lies.
@@ -35,7 +35,7 @@ class Prepared:
     successors: Tensor
     actions: Tensor
     rewards: Tensor
-    going: Tensor
+    not_done: Tensor
     returns: Tensor
     mean: Tensor
     std: Tensor
@@ -77,7 +77,7 @@ def prepare(transitions: Transitions, config: QGPOConfig) -> Prepared:
     successors[ends] = n + torch.arange(int(ends.sum()), device=observations.device)
     states = torch.cat([observations, transitions.next_observations[ends]])
     rewards = training_rewards(transitions, config.family)
-    going = (~transitions.terminals).to(rewards)
+    not_done = (~transitions.terminals).to(rewards)
     extremes = (float(rewards.min()), float(rewards.max()))
     forever = [reward / (1 - config.discount) for reward in extremes]
     return Prepared(
@@ -85,7 +85,7 @@ def prepare(transitions: Transitions, config: QGPOConfig) -> Prepared:
         successors=successors,
         actions=transitions.actions,
         rewards=rewards,
-        going=going,
+        not_done=not_done,
         returns=returns_to_go(rewards, transitions.terminals, ends, config.discount),
         mean=mean,
         std=std,

@@ -1,232 +1,328 @@
-"""A QGPO run in a folder: settings, each stage's state and weights, and a log that TensorBoard reads.
+"""A QGPO run in a folder, or runs of several seeds trained together. The folder of a run holds
 
-    config.json                     settings, and name and fingerprint of the data
+    config.json                     settings, name and fingerprint of the data, and the seeds that were started together
     behaviour.state.safetensors     a stage in progress: weights, optimiser and random stream, what `resume_run` uses
     behaviour.safetensors           what a finished stage leaves: weights, what `load_run` uses
-    support-<key>.safetensors       the support actions, under a key of all they depend on
+    support.safetensors             the support actions
     critic.safetensors, cloning.safetensors    likewise; a stage's state goes when the stage is done
     log/<stage>/events.out.tfevents.*          losses, a TensorBoard run for each stage
 
-Every file but the log is replaced as a whole. A run killed at any moment, in any stage, goes on from its last save and ends,
-on CPU, with the same weights to the bit (with the same number of threads).
+Networks this small leave a GPU idle, so several seeds are stacked and run through the same matrix products. Each ends with the
+weights of a run alone to within rounding, in a run folder seed-<n> of its own. Log, and state as <stage>.seed-<first>.state,
+are those of all seeds and lie in the folder above.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from cepkit.learning.checkpoints import check_same_tensors, load_tensors, save_tensors
-from cepkit.learning.log import EventLog
-from cepkit.rl.agent.action_support import SupportSampling, load_support, save_support, support_key, support_path
-from cepkit.rl.agent.baselines import CloningTraining
-from cepkit.rl.agent.behaviour import BehaviourTraining
-from cepkit.rl.agent.critic import CriticTraining
-from cepkit.rl.agent.prepared import Prepared, prepare
+from cepkit import __version__
+from cepkit.learning.checkpoints import (
+    check_same_tensors,
+    fill,
+    load_tensors,
+    make_folder,
+    read_settings,
+    save_tensors,
+    write_atomically,
+    write_json,
+)
+from cepkit.learning.loop import Stage
+from cepkit.learning.run import CONFIG, Run, averages_of
+from cepkit.rl.agent.action_support import SupportSampling
+from cepkit.rl.agent.baselines import CloningTraining, cloning_network
+from cepkit.rl.agent.behaviour import BehaviourTraining, behaviour_network
+from cepkit.rl.agent.critic import CriticTraining, critic_networks
+from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo import QGPO
+from cepkit.rl.agent.qgpo_config import STREAMS as STAGES
 from cepkit.rl.agent.qgpo_config import QGPOConfig
-from cepkit.rl.agent.run_folder import CONFIG, load_part, load_run, log_folder, read_config, write_config
-from cepkit.rl.agent.stage import Stage, StageStep
+from cepkit.rl.agent.stage import AgentStage
 from cepkit.rl.data.transitions import Transitions
 from cepkit.validation import check_number
 
-STAGES = ("behaviour", "support", "critic", "cloning")
-_LOG_EVERY = 25
+_BUILT_ON = {"behaviour": ("support", "critic"), "support": ("critic",)}  # results that a new result makes stale
+_STATE = ".state.safetensors"
 
 
-class QGPORun:
-    """A run and its folder; iterate to train through every stage. See `start_run`, `resume_run`.
+class QGPORun(Run):
+    """Iterate to train through every stage; losses of several seeds are their means. See `start_run`, `resume_run`.
 
     Attributes:
-        stage: the stage being trained, None before the first step and after the last.
+        folders: the run folder of each seed; for a single seed that is `folder`, else `folder` holds them.
+        seeds: in their order.
+        config: the settings, with the first seed.
+        stages: the names of the stages, in their order.
         data: the transitions as the stages see them.
-        networks: what finished stages have left, by part.
-        support: the support actions, once drawn.
     """
 
-    def __init__(self, folder: Path, config: QGPOConfig, transitions: Transitions, save_every: int) -> None:
-        self.folder, self.config = folder, config
-        self.save_every = check_number(save_every, name="save_every", low=1, integer=True)
-        self.data: Prepared = prepare(transitions, config)
+    def __init__(self, configs: Mapping[Path, QGPOConfig], transitions: Transitions, save_every: int, together: Sequence[int]):
+        self.folders = tuple(configs)
+        super().__init__(self.folders[0] if len(configs) == 1 else self.folders[0].parent, save_every)
+        self.seeds = tuple(config.seed for config in configs.values())
+        self.config = configs[self.folders[0]]
+        self.stages = tuple(name for name in STAGES if name != "cloning" or self.config.cloning_steps)
+        self.data = prepare(transitions, self.config)
+        self.sizes = (self.data.states.shape[1], self.data.actions.shape[1])
         self.fingerprint = transitions.fingerprint()
-        self.stage: Stage | None = None
-        self.networks: dict[str, torch.nn.Module] = {}
-        self.support: Tensor | None = None
+        self._together = tuple(together) or self.seeds  # when they were started
 
     @property
     def finished(self) -> bool:
         """Whether every stage is done."""
-        return all((self.folder / f"{name}.safetensors").exists() for name in self.stages if name != "support")
+        return all(self._done(name) for name in self.stages)
 
     @property
-    def stages(self) -> tuple[str, ...]:
-        """The names of this run's stages, in their order."""
-        return tuple(name for name in STAGES if name != "cloning" or self.config.cloning_steps)
+    def qgpos(self) -> list[QGPO]:
+        """The results of the seeds in their order, once every stage is done."""
+        return [load_run(folder, device=self.data.device) for folder in self.folders]
 
     @property
     def qgpo(self) -> QGPO:
-        """The result, once every stage is done."""
-        return load_run(self.folder, device=self.data.device)
+        """The result of a single seed, or of the first."""
+        return self.qgpos[0]
 
-    def __iter__(self) -> Iterator[StageStep]:
-        """Train to the end of the last stage, yielding each step.
+    def _done(self, name: str) -> bool:
+        """Whether a stage has left its result, or support actions are needed no more."""
+        done = all((folder / f"{name}.safetensors").exists() for folder in self.folders)
+        return done or (name == "support" and self._done("critic"))
 
-        Raises:
-            NonFiniteLoss: a loss or weight is NaN or infinite; the last save stays.
-            OSError: the folder cannot be written or the disk is full; the last save stays.
-        """
+    def left(self) -> Iterator[Stage]:
         for name in self.stages:
-            if self.has_result(name):
-                continue
-            self.stage = self._make(name)
-            self._load_state()
-            yield from followed(self.stage, log_folder(self.folder, name), self.save_every, self.save)
-            self.write_result(name, result_of(self.stage))
-            self.remove_state(name)
-            self.stage = None
+            if not self._done(name):
+                yield self.stage if self.stage is not None and self.stage.name == name else self._opened(self._make(name))
 
-    def has_result(self, name: str) -> bool:
-        """Whether a stage is done; its result is then read, for the stages that need it."""
-        path = self.result_path(name)
-        if name == "support":
-            shape = (len(self.data.states), self.config.support_actions, self.data.actions.shape[1])
-            found = load_support(path, self._key, shape)
-            self.support = None if found is None else found.to(self.data.device)
-            return found is not None
-        if not path.exists():
-            return False
-        self.networks |= load_part(path, name, self._sizes, self.config, self.data.device)
-        return True
-
-    @property
-    def _key(self) -> str:
-        return support_key(self.networks["behaviour"].state_dict(), self.fingerprint, self.config)
-
-    def result_path(self, name: str) -> Path:
-        """The file that a finished stage leaves."""
-        return support_path(self.folder, self._key) if name == "support" else self.folder / f"{name}.safetensors"
-
-    def state_path(self, name: str) -> Path:
-        """The file of a stage in progress."""
-        return self.folder / f"{name}.state.safetensors"
-
-    def write_result(self, name: str, tensors: dict[str, Tensor]) -> None:
-        """Write what a finished stage leaves, as `result_of` gives it, and read it back."""
-        if name == "support":
-            save_support(self.result_path(name), tensors["actions"], self._key)
-        else:
-            extra = {"mean": self.data.mean, "std": self.data.std} if name == "behaviour" else {}
-            save_tensors(self.result_path(name), tensors | extra, {})
-        self.has_result(name)
-
-    def remove_state(self, name: str) -> None:
-        """Remove the state of a stage whose result is written."""
-        self.state_path(name).unlink(missing_ok=True)
-
-    @property
-    def _sizes(self) -> tuple[int, int]:
-        return self.data.states.shape[1], self.data.actions.shape[1]
-
-    def _make(self, name: str) -> Stage:
+    def _make(self, name: str) -> AgentStage:
+        seeds = None if len(self.seeds) == 1 else self.seeds
         if name == "behaviour":
-            return BehaviourTraining(self.data, self.config)
+            return BehaviourTraining(self.data, self.config, seeds)
+        if name == "cloning":
+            return CloningTraining(self.data, self.config, seeds)
+        found, path = self._results("behaviour" if name == "support" else "support")
         if name == "support":
-            return SupportSampling(self.data, self.networks["behaviour"], self.config)
-        if name == "critic":
-            return CriticTraining(self.data, self.support, self.config)
-        return CloningTraining(self.data, self.config)
+            networks = networks_of("behaviour", self.sizes, self.config, self.config.seed if seeds is None else seeds)
+            fill(networks, _weights(found), path)
+            return SupportSampling(self.data, networks["behaviour"].to(self.data.device), self.config, seeds)
+        lead = () if seeds is None else (len(seeds),)
+        shape = (*lead, len(self.data.states), self.config.support_actions, self.sizes[1])
+        check_same_tensors(found, {"actions": torch.empty(shape, device="meta")}, path)
+        return CriticTraining(self.data, found["actions"].to(self.data.device), self.config, seeds)
 
-    def save(self) -> None:
-        """Write the state of the stage in progress as it is now."""
-        if self.stage is not None:
-            save_tensors(self.state_path(self.stage.name), self.stage.tensors(), {"step": str(self.stage.index)})
+    def _results(self, name: str) -> tuple[dict[str, Tensor], Path]:
+        """What a finished stage has left, stacked for several seeds, and the first file of it."""
+        found = [load_tensors(folder / f"{name}.safetensors")[0] for folder in self.folders]
+        stacked = found[0] if len(found) == 1 else {key: torch.stack([each[key] for each in found]) for key in found[0]}
+        return stacked, self.folders[0] / f"{name}.safetensors"
 
-    def _load_state(self) -> None:
-        path = self.state_path(self.stage.name)
-        if not path.exists():
-            return
-        tensors, metadata = load_tensors(path)
-        check_same_tensors(tensors, self.stage.tensors(), path)
-        try:
-            step = check_number(int(metadata["step"]), name="step", low=0, high=self.stage.steps, integer=True)
-        except (KeyError, ValueError) as error:
-            raise ValueError(f"{path}: expected its step, from 0 to {self.stage.steps}, got {metadata.get('step')!r}") from error
-        try:
-            self.stage.load_tensors(tensors, step)
-        except RuntimeError as error:  # torch's word for a random state that is none
-            raise ValueError(f"{path}: holds a random state that does not load ({error})") from error
+    def _opened(self, stage: AgentStage) -> AgentStage:
+        """Let a fresh stage go on from its state file, where there is one."""
+        path, several = self.state_path(stage), len(self.seeds) > 1
+        stacked = _stack_path(self.folder.parent, stage, self._together)
+        if not several and len(self._together) > 1 and not path.exists() and stacked.exists():  # a seed that goes on alone
+            tensors, metadata = load_tensors(stacked)
+            self.load(stage, _member(tensors, self._together.index(self.seeds[0])), metadata, stacked)
+        elif path.exists():
+            self.load(stage, *load_tensors(path), path)
+        alone = [folder for folder in self.folders if several and (folder / f"{stage.name}{_STATE}").exists()]
+        if not stage.finished:
+            alone += [folder for folder in self.folders if (folder / f"{stage.name}.safetensors").exists()]
+        if alone:
+            raise ValueError(
+                f"{self.folder}: expected seeds trained together so far, but {alone[0].name} went on alone in the {stage.name} "
+                "stage; resume them one by one"
+            )
+        return stage
+
+    def state_path(self, stage: Stage) -> Path:
+        return self.folder / f"{stage.name}{_STATE}" if len(self.seeds) == 1 else _stack_path(self.folder, stage, self.seeds)
+
+    def log_folder(self, stage: Stage) -> Path:
+        return self.folder / "log" / stage.name
+
+    def finish(self, stage: Stage) -> None:
+        """Write what a stage leaves for each seed; its state goes last, so that a kill on the way leaves either."""
+        result = averages_of(stage) | stage.extras
+        scale = {"mean": self.data.mean, "std": self.data.std} if stage.name == "behaviour" else {}
+        for index, folder in enumerate(self.folders):
+            for later in _BUILT_ON.get(stage.name, ()):
+                (folder / f"{later}.safetensors").unlink(missing_ok=True)
+            mine = result if len(self.seeds) == 1 else _member(result, index)
+            save_tensors(folder / f"{stage.name}.safetensors", mine | scale, {})
+        self.state_path(stage).unlink(missing_ok=True)
+        self.stage = None
 
 
-def followed(stage: Stage, folder: Path, save_every: int, save: Callable[[], None]) -> Iterator[StageStep]:
-    """The steps of a stage, logged to a folder and saved on the way and at the end."""
-    every = max(1, stage.steps // 10) if stage.name == "support" else save_every
-    with EventLog(folder, stage.index) as log:
-        for step in stage:
-            if step.index % _LOG_EVERY == 0 or stage.finished:
-                for part, loss in step.losses.items():
-                    log.add(f"loss/{part}", float(loss), step.index)
-            if step.index % every == 0 or stage.finished:
-                log.flush()
-                save()
-            yield step
+def _stack_path(folder: Path, stage: Stage, seeds: Sequence[int]) -> Path:
+    return folder / f"{stage.name}.seed-{seeds[0]}{_STATE}"
 
 
-def result_of(stage: Stage) -> dict[str, Tensor]:
-    """What a finished stage leaves: averaged weights as <part>.<name> (and q_std), or support actions."""
-    stage.check_finite()
-    if isinstance(stage, SupportSampling):
-        return {"actions": stage.actions}
-    weights = {f"{part}.{name}": v for part, fit in stage.fits.items() for name, v in fit.average.state_dict().items()}
-    return weights | ({"q_std": stage.q_std} if isinstance(stage, CriticTraining) else {})
+def _member(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+    """The tensors of one member of a stack; Adam's counter is one for all members."""
+    return {name: value if name.endswith(".step") else value[index] for name, value in tensors.items()}
 
 
-def start_run(folder: str | Path, config: QGPOConfig, transitions: Transitions, *, save_every: int = 1000) -> QGPORun:
-    """A new run in a folder, which is made; nothing is trained yet.
+def _weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of what a stage has left, the weights <network>.<weight>."""
+    return {name: value for name, value in tensors.items() if "." in name}
+
+
+def networks_of(stage: str, sizes: tuple[int, int], config: QGPOConfig, seeds: int | tuple[int, ...]) -> dict[str, nn.Module]:
+    """Make the networks that a stage leaves, or stacks of them; `sizes` are those of a state and an action."""
+    if stage == "behaviour":
+        return {"behaviour": behaviour_network(*sizes, config, seeds)}
+    if stage == "critic":
+        return dict(zip(("critic", "energy"), critic_networks(*sizes, config, seeds), strict=True))
+    return {"cloning": cloning_network(*sizes, config, seeds)}
+
+
+def seed_folder(folder: Path, seed: int) -> Path:
+    """The folder of the run of one seed."""
+    return folder / f"seed-{seed}"
+
+
+def run_folders(folder: str | Path) -> list[Path]:
+    """The run folders in a folder, by rising seed, or the folder itself where it is one.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    folder = Path(folder)
+    if (folder / CONFIG).is_file():
+        return [folder]
+    found = [path.parent for path in folder.glob(f"seed-*/{CONFIG}") if path.parent.name.removeprefix("seed-").isdecimal()]
+    if not found:
+        raise ValueError(f"{folder}: expected a run folder, or a folder of runs seed-<n>, found none")
+    return sorted(found, key=lambda path: int(path.name.removeprefix("seed-")))
+
+
+def read_config(folder: Path) -> dict:
+    """Read what `start_run` wrote down.
+
+    Raises:
+        ValueError: no run there, or a file that does not read.
+    """
+    return read_settings(folder / CONFIG, ("data", "state_dim", "action_dim", "save_every", "qgpo"))
+
+
+def start_run(
+    folder: str | Path,
+    config: QGPOConfig,
+    transitions: Transitions,
+    *,
+    seeds: Sequence[int] | None = None,
+    save_every: int = 1000,
+) -> QGPORun:
+    """Make a new run in a folder, or in folders seed-<n>; nothing is trained yet.
 
     Args:
         transitions: the data, on the device to train on.
+        seeds: different whole numbers, whose runs are trained together in folders seed-<n> in `folder`; without, one run of
+            `config.seed` in `folder` itself.
         save_every: steps of a stage between two saves.
 
     Raises:
-        ValueError: the folder holds a run already, or the data do not fit.
+        ValueError: seeds that are none or repeat, a folder that holds a run already, or data that do not fit.
         OSError: the folder cannot be written.
     """
     folder = Path(folder)
-    if (folder / CONFIG).exists():
-        raise ValueError(f"{folder}: holds a run already; resume it, or choose another folder")
-    run = QGPORun(folder, config, transitions, save_every)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(error.errno, f"could not make the folder {folder} ({error.strerror})") from error
-    write_config(folder, config, transitions, run.fingerprint, run.save_every)
+    configs = {folder: config}
+    if seeds is not None:
+        seeds = [check_number(seed, name="seeds", low=0, integer=True) for seed in seeds]
+        if not seeds or len(set(seeds)) != len(seeds):
+            raise ValueError(f"seeds: expected at least one whole number, each once, got {tuple(seeds)!r}")
+        configs = {seed_folder(folder, seed): config.with_seed(seed) for seed in seeds}
+    for each in configs:
+        if (each / CONFIG).exists():
+            raise ValueError(f"{each}: holds a run already; resume it, or choose another folder")
+    run = QGPORun(configs, transitions, save_every, seeds or ())
+    _write_configs(run, configs, transitions)
     return run
 
 
-def resume_run(folder: str | Path, transitions: Transitions, config: QGPOConfig | None = None) -> QGPORun:
-    """The run of a folder, ready to go on from its last save.
+def _write_configs(run: QGPORun, configs: Mapping[Path, QGPOConfig], transitions: Transitions) -> None:
+    for folder, config in configs.items():
+        if not (folder / CONFIG).exists():
+            written = {
+                "cepkit": __version__,
+                "data": {"name": transitions.name, "sha256": run.fingerprint, "transitions": len(transitions)},
+                "state_dim": transitions.observations.shape[1],
+                "action_dim": transitions.actions.shape[1],
+                "save_every": run.save_every,
+                "seeds": list(run.seeds),
+                "qgpo": config.to_dict(),
+            }
+            write_json(make_folder(folder) / CONFIG, written)
+
+
+def resume_run(folder: str | Path, transitions: Transitions, *, seeds: Sequence[int] | None = None) -> QGPORun:
+    """Open the run of a folder, or the runs in it that were started together, ready to go on from the last save.
 
     Args:
         transitions: the data that the run was started with.
-        config: if given, what the run must have been started with.
+        seeds: of the runs to go on with; all that the folder holds when left out.
 
     Raises:
-        ValueError: no run there, another configuration, other data, or files that do not read.
+        ValueError: no run there, seeds that were not started together, other data, or files that do not read.
     """
     folder = Path(folder)
-    written = read_config(folder)
-    own = QGPOConfig.from_dict(written["qgpo"])
-    if config is not None and config != own:
-        mine, other = config.to_dict(), own.to_dict()
-        changed = ", ".join(f"{name} ({other[name]!r}, not {mine[name]!r})" for name in mine if mine[name] != other[name])
-        raise ValueError(f"{folder}: holds a run of another configuration: {changed}; choose another folder")
-    run = QGPORun(folder, own, transitions, written["save_every"])
+    if seeds is not None and len(seeds) == 1:
+        folder, seeds = seed_folder(folder, seeds[0]), None
+    first = run_folders(folder)[0] if seeds is None else seed_folder(folder, seeds[0])
+    written = read_config(first)
+    config = QGPOConfig.from_dict(written["qgpo"])
+    together = tuple(written.get("seeds", [config.seed]))
+    configs = {first: config}
+    if first != folder:
+        asked = [int(each.name.removeprefix("seed-")) for each in run_folders(folder)] if seeds is None else seeds
+        if not set(asked) <= set(together) or (seeds is not None and len(seeds) < len(together)):
+            raise ValueError(
+                f"{folder}: expected seeds that were started together ({', '.join(map(str, together))}), "
+                f"got {', '.join(map(str, asked))}; resume them one by one"
+            )
+        configs = {seed_folder(folder, seed): config.with_seed(seed) for seed in together}
+    run = QGPORun(configs, transitions, written["save_every"], together)
     if run.fingerprint != written["data"]["sha256"]:
         raise ValueError(
             f"{folder}: expected the data the run was started with, {written['data']['name']} "
             f"(SHA-256 {written['data']['sha256'][:12]}...), got others"
         )
+    _write_configs(run, configs, transitions)  # of seeds whose start was killed before theirs was written
     return run
+
+
+def keep_weights(run: Path, target: Path) -> None:
+    """Copy what `load_run` reads of a finished run, without logs and support actions."""
+    make_folder(target)
+    for name in (CONFIG, *(f"{stage}.safetensors" for stage in STAGES if stage != "support")):
+        if (run / name).exists():
+            write_atomically(target / name, (run / name).read_bytes())
+
+
+def load_run(folder: str | Path, *, device: torch.device | str = "cpu") -> QGPO:
+    """Read what a finished run has learned, with frozen weights.
+
+    Raises:
+        ValueError: no run there, a stage that is not finished, or files that do not read or belong to another architecture.
+    """
+    folder = Path(folder)
+    written = read_config(folder)
+    config = QGPOConfig.from_dict(written["qgpo"])
+    networks: dict[str, nn.Module] = {}
+    extras: dict[str, Tensor] = {}
+    for name in ("behaviour", "critic", "cloning"):
+        path = folder / f"{name}.safetensors"
+        if not path.exists():
+            if name == "cloning":
+                continue
+            raise ValueError(f"{folder}: expected a finished run, but its {name} stage is not; resume it")
+        tensors, _ = load_tensors(path)
+        made = networks_of(name, (written["state_dim"], written["action_dim"]), config, config.seed)
+        fill(made, _weights(tensors), path)
+        networks |= {part: network.to(device) for part, network in made.items()}
+        extras |= {key: value.to(device) for key, value in tensors.items() if "." not in key}
+    main = (networks["behaviour"], networks["critic"], networks["energy"])
+    return QGPO(*main, config, extras["mean"], extras["std"], extras["q_std"], networks.get("cloning"))

@@ -13,7 +13,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from cepkit.learning.log_reader import read_log
+from cepkit.learning.log import read_log
 from cepkit.plots import DENSITY_MAP, ENERGY_MAP
 from cepkit.rl.data.transitions import Transitions
 from cepkit.rl.envs import maze

@@ -10,9 +10,8 @@ from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo_config import PRESETS
 
 
-@pytest.mark.parametrize("features", ["log_snr", "fourier"])
-def test_a_stack_predicts_what_its_members_do(features, generator):
-    config = tiny(time_features=features)
+def test_a_stack_predicts_what_its_members_do(generator):
+    config = tiny()
     stack = behaviour_network(3, 2, config, (0, 5))
     a, t, s = torch.randn(2, 6, 4, 2, generator=generator), torch.rand(2, 6, generator=generator), torch.randn(2, 6, 1, 3)
     together = stack(a, t, s)

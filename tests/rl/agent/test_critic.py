@@ -6,7 +6,8 @@ import pytest
 import torch
 from qgpo_problems import finish, tiny, walk
 
-from cepkit.rl.agent.critic import CriticTraining, critic_networks, expectile_loss, q_units, softmax_backup
+from cepkit.learning.run import restore, state_of
+from cepkit.rl.agent.critic import CriticTraining, critic_networks, q_units, softmax_backup
 from cepkit.rl.agent.prepared import prepare, returns_to_go
 from cepkit.rl.data.transitions import Transitions
 
@@ -18,12 +19,12 @@ def support_of(data, k=4, seed=0):
 @pytest.mark.parametrize("beta_q", [0.0, 1.0, 5.0])
 def test_the_backup_is_the_loop_of_the_paper(generator, beta_q):
     q, r = torch.randn(7, 5, generator=generator, dtype=torch.float64), torch.randn(7, generator=generator, dtype=torch.float64)
-    going = torch.tensor([1.0, 0, 1, 1, 0, 1, 1], dtype=torch.float64)
-    found = softmax_backup(q, r, going, discount=0.9, beta_q=beta_q)
+    not_done = torch.tensor([1.0, 0, 1, 1, 0, 1, 1], dtype=torch.float64)
+    found = softmax_backup(q, r, not_done, discount=0.9, beta_q=beta_q)
     for i in range(7):
         weights = [math.exp(beta_q * float(value)) for value in q[i]]
         value = sum(w * float(v) for w, v in zip(weights, q[i], strict=True)) / sum(weights)
-        assert float(found[i]) == pytest.approx(float(r[i]) + 0.9 * float(going[i]) * value, rel=1e-12)
+        assert float(found[i]) == pytest.approx(float(r[i]) + 0.9 * float(not_done[i]) * value, rel=1e-12)
 
 
 def test_returns_to_go_by_hand():
@@ -60,50 +61,17 @@ def chain_table(beta_q, discount):
     return q
 
 
-@pytest.mark.parametrize("beta_q", [0.0, 4.0])
-def test_a_chain_is_solved_as_by_a_table(beta_q):
-    settings = {"warm_start_steps": 0, "critic_steps": 900, "energy_steps": 0, "critic_batch": 32, "critic_width": 32}
+def test_a_chain_is_solved_as_by_a_table():
     config = tiny(
-        **settings, discount=0.8, beta_q=beta_q, tau=0.05, q_scale="none", critics=1, critic_norm=False,
-        critic_learning_rate=5e-3,
+        warm_start_steps=0, critic_steps=900, energy_steps=0, critic_width=32, discount=0.8, tau=0.05, q_scale="none", critics=1,
+        critic_norm=False, critic_learning_rate=5e-3,
     )  # fmt: skip
     data = prepare(chain(), config)
     support = torch.tensor([[-0.5], [0.5]]).expand(len(data.states), 2, 1)
     critic = finish(CriticTraining(data, support, config)).critic
-    table = chain_table(beta_q, 0.8)
-    for (s, a), expected in table.items():
+    for (s, a), expected in chain_table(1.0, 0.8).items():
         found = critic.least((torch.tensor([s]) - data.mean) / data.std, torch.tensor([a]))
         assert float(found) == pytest.approx(expected, abs=0.04)
-
-
-@pytest.mark.parametrize("expectile", [0.5, 0.8])
-def test_the_expectile_backup_solves_the_chain(expectile):
-    """Each state has two actions, whose expectile is expectile * higher + (1 - expectile) * lower."""
-    settings = {"warm_start_steps": 0, "critic_steps": 900, "energy_steps": 0, "critic_batch": 32, "critic_width": 32}
-    config = tiny(
-        **settings, discount=0.8, backup="expectile", expectile=expectile, tau=0.05, critics=1, critic_norm=False,
-        critic_learning_rate=5e-3,
-    )  # fmt: skip
-    data = prepare(chain(), config)
-    nothing = torch.full((len(data.states), 2, 1), math.nan)  # support actions are not looked at
-    critic = finish(CriticTraining(data, nothing, config)).critic
-    q = {}
-    for _ in range(200):
-        v = {
-            s: min(p) + expectile * (max(p) - min(p)) for s in (-1.0, 0.0, 1.0) for p in [[q.get((s, a), 0) for a in (-0.5, 0.5)]]
-        }
-        for (s, a), following in {(s, a): max(-1.0, min(1.0, s + 2 * a)) for s in v for a in (-0.5, 0.5)}.items():
-            q[s, a] = float(following == 1.0) + (0.0 if s == 1.0 and a > 0 else 0.8 * v[following])
-    for (s, a), expected in q.items():
-        found = critic.least((torch.tensor([s]) - data.mean) / data.std, torch.tensor([a]))
-        assert float(found) == pytest.approx(expected, abs=0.05)
-
-
-def test_the_expectile_loss_is_least_at_the_expectile():
-    values = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    v = torch.linspace(0, 1, 101, dtype=torch.float64)
-    losses = torch.stack([expectile_loss(values - float(x), 0.7) for x in v])
-    assert float(v[losses.argmin()]) == pytest.approx(0.7)
 
 
 def test_a_greedier_backup_gives_higher_values():
@@ -142,7 +110,7 @@ def test_targets_stay_within_what_the_rewards_allow():
 
 
 def test_the_warm_start_learns_the_returns_of_the_data():
-    config = tiny(warm_start_steps=400, critic_steps=0, energy_steps=0, critic_width=32, critic_batch=32)
+    config = tiny(warm_start_steps=400, critic_steps=0, energy_steps=0, critic_width=32)
     data = prepare(walk(), config)
     critic = finish(CriticTraining(data, support_of(data), config)).critic
     found = critic(data.states[:60], data.actions).mean(0)
@@ -156,7 +124,7 @@ def test_units_of_q():
     assert q_units(q, std, "state").flatten().tolist() == pytest.approx([1.0, 0.7])
 
 
-@pytest.mark.parametrize("settings", [{}, {"together": True}, {"labels": "unnormalized", "pooled": False}, {"q_scale": "std"}])
+@pytest.mark.parametrize("settings", [{}, {"together": True}, {"pooled": False}, {"q_scale": "std"}])
 def test_a_resumed_stage_ends_with_the_same_weights(settings):
     config = tiny(**settings)
     data = prepare(walk(), config)
@@ -164,14 +132,14 @@ def test_a_resumed_stage_ends_with_the_same_weights(settings):
     def fresh():
         return CriticTraining(data, support_of(data), config)
 
-    whole = finish(fresh()).tensors()
+    whole = state_of(finish(fresh()))
     for stop in (2, 7, 12):
         first, second = fresh(), fresh()
         for step in first:
             if step.index == min(stop, first.steps - 1):
                 break
-        second.load_tensors({name: value.clone() for name, value in first.tensors().items()}, first.index)
-        ended = finish(second).tensors()
+        restore(second, {name: value.clone() for name, value in state_of(first).items()}, first.index)
+        ended = state_of(finish(second))
         assert ended.keys() == whole.keys() and all(torch.equal(ended[name], whole[name]) for name in whole)
 
 

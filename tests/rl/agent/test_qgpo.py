@@ -32,7 +32,7 @@ def solved():
     config = tiny(
         beta=BETA, q_scale="none", behaviour_steps=600, behaviour_batch=128, behaviour_widths=(32, 16),
         behaviour_learning_rate=5e-3, support_actions=16, support_steps=10, support_chunk=2048, warm_start_steps=0,
-        critic_steps=500, critic_batch=128, critic_width=32, critic_learning_rate=5e-3, energy_steps=600, energy_batch=64,
+        critic_steps=500, critic_width=32, critic_learning_rate=5e-3, energy_steps=600, energy_batch=64,
         energy_width=32, cloning_steps=400, act_steps=15, clip_targets=False,
     )  # fmt: skip
     return trained(bandit(), config)[0]

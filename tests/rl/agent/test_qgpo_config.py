@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from cepkit.rl.agent.qgpo_config import PRESETS, QGPOConfig
+from cepkit.rl.agent.qgpo_config import BATCH, BETA_Q, PRESETS, QGPOConfig
 from cepkit.rl.data.scores import FAMILIES
 
 
@@ -13,9 +13,9 @@ def test_the_papers_settings():
     locomotion, antmaze = PRESETS["locomotion"], PRESETS["antmaze"]
     assert locomotion.behaviour_widths == (512, 256, 128) and locomotion.behaviour_batch == 4096
     assert (locomotion.support_actions, antmaze.support_actions) == (16, 32)
-    assert (locomotion.critic_steps, locomotion.energy_steps, locomotion.critic_batch) == (500_000, 1_000_000, 256)
-    assert (locomotion.beta, locomotion.beta_q, locomotion.tau, locomotion.discount) == (3.0, 1.0, 0.005, 0.99)
-    assert locomotion.labels == "normalized" and not locomotion.pooled and locomotion.together
+    assert (locomotion.critic_steps, locomotion.energy_steps, BATCH) == (500_000, 1_000_000, 256)
+    assert (locomotion.beta, BETA_Q, locomotion.tau, locomotion.discount) == (3.0, 1.0, 0.005, 0.99)
+    assert not locomotion.pooled and locomotion.together
     assert antmaze.scales == (1.0, 1.5, 2.0, 2.5, 3.0, 4.0) and antmaze.family == "antmaze"
 
 
@@ -43,10 +43,8 @@ def test_another_seed_changes_every_stream_and_nothing_else():
         ({"beta": -1.0}, "beta: expected"),
         ({"discount": 1.0}, "discount: expected"),
         ({"support_actions": 1}, "support_actions: expected"),
-        ({"support_method": "sde"}, "support_method: expected"),
         ({"behaviour_widths": []}, "behaviour_widths: expected"),
-        ({"backup": "max"}, "backup: expected"),
-        ({"expectile": 1.0}, "expectile: expected"),
+        ({"backup": "expectile"}, "backup: expected 'softmax', the only value in this version, got 'expectile'"),
         ({"q_scale": "max"}, "q_scale: expected"),
         ({"together": 1}, "together: expected True or False"),
         ({"family": "locomotoin"}, "did you mean 'locomotion'"),
@@ -55,6 +53,11 @@ def test_another_seed_changes_every_stream_and_nothing_else():
 def test_wrong_settings_are_refused_by_name(settings, message):
     with pytest.raises(ValueError, match=message):
         QGPOConfig.from_dict(settings)
+
+
+def test_settings_of_earlier_versions_are_accepted_where_they_hold_what_is_now_fixed():
+    earlier = {"beta_q": 1.0, "backup": "softmax", "support_method": "dpmpp2m", "critic_batch": 256, "compile": False}
+    assert QGPOConfig.from_dict({"beta": 2.0, **earlier}) == QGPOConfig(beta=2.0)
 
 
 def test_an_unknown_preset_is_refused():

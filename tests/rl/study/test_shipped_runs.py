@@ -8,10 +8,8 @@ from pathlib import Path
 import torch
 from qgpo_problems import TINY, finish, walk
 
-from cepkit.learning.checkpoints import load_tensors
 from cepkit.rl import PRESETS, load_run, start_run
-from cepkit.rl.agent.run_folder import keep_weights
-from cepkit.rl.agent.seed_folders import run_folders
+from cepkit.rl.agent.qgpo_run import keep_weights, run_folders
 from cepkit.rl.study.leaderboard import find_experiments
 from cepkit.rl.study.results import BEST_OF_K, CLONING, read_results, weights_of
 
@@ -19,12 +17,11 @@ SHIPPED = Path(__file__).parents[3] / "data" / "maze-runs"
 
 
 def test_what_is_kept_of_a_run_loads_as_the_run_does(tmp_path):
-    config = replace(PRESETS["maze"], **TINY, backup="expectile")
+    config = replace(PRESETS["maze"], **TINY)
     run = finish(start_run(tmp_path / "build", config, walk(state_dim=4)))
     keep_weights(run.folder, tmp_path / "kept")
     assert {path.suffix for path in (tmp_path / "kept").iterdir()} == {".json", ".safetensors"}
     assert not any(path.name.startswith("support") for path in (tmp_path / "kept").iterdir())
-    assert not any(name.startswith("value.") for name in load_tensors(tmp_path / "kept" / "critic.safetensors")[0])
     states = walk(state_dim=4).observations[:3]
     actions = [load_run(at).act(states, 1.0, torch.Generator().manual_seed(0)) for at in (run.folder, tmp_path / "kept")]
     assert torch.equal(*actions)

@@ -52,7 +52,9 @@ def test_no_try_looked_at_the_reported_episodes():
     assert STUDY["tries"] and not reported & looked_at
     for one in STUDY["tries"]:
         assert {"tag", "settings", "training_seeds", "training_cpu_seconds", "returns"} <= one.keys()
-        QGPOConfig.from_dict(one["settings"])
+        tried = dict(one["settings"])
+        assert tried.pop("backup") == "expectile" and tried.pop("expectile") == 0.7, "which are no settings any more"
+        QGPOConfig.from_dict(tried)
         for rows in one["returns"].values():
             assert len(rows) == len(one["training_seeds"]) and all(len(row) == one["episodes"] for row in rows)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cepkit.learning.log import EventLog
-from cepkit.learning.log_reader import read_log
+from cepkit.learning.log import EventLog, read_log
 
 
 def write(folder, after, values):

@@ -1,0 +1,171 @@
+"""A run on points with energies. Its folder holds
+
+config.json            settings, where the data came from and their checksum
+weights.safetensors    the averaged weights, what `load_run` uses
+state.safetensors      weights, optimiser and random streams, what `resume_run` uses
+events.out.tfevents.*  losses, learning rate and, where the truth is known, guidance errors
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cepkit import __version__
+from cepkit.diffusion.guidance import LearnedGuidance
+from cepkit.learning.checkpoints import fill, load_tensors, make_folder, read_settings, save_tensors, write_json
+from cepkit.learning.data_source import DataSource, fingerprint
+from cepkit.learning.loop import Stage, Training, TrainingConfig, build_networks
+from cepkit.learning.networks import MLPDenoiser
+from cepkit.learning.run import CONFIG, Run, averages_of, step_of
+from cepkit.truth.metrics import ErrorProbe
+from cepkit.validation import check_number
+
+_WEIGHTS, _STATE = "weights.safetensors", "state.safetensors"
+_PROBE_POINTS = 2048
+Data = DataSource | tuple[Tensor, Tensor]
+
+
+class PointsRun(Run):
+    """A run of one stage, `training`, on points with energies. See `start_run`, `resume_run`."""
+
+    def __init__(self, folder: Path, training: Training, source: DataSource | None, save_every: int) -> None:
+        super().__init__(folder, save_every)
+        self.training, self.source, self.stage = training, source, training
+        self._probe: ErrorProbe | None = None
+
+    @property
+    def finished(self) -> bool:
+        return self.training.finished
+
+    def left(self) -> Iterator[Stage]:
+        yield self.training  # also when it is finished: it may have been killed between its last two files
+
+    def state_path(self, stage: Stage) -> Path:
+        return self.folder / _STATE
+
+    def save(self) -> None:
+        """Write state and weights as they are now."""
+        super().save()
+        self.finish(self.training)
+
+    def finish(self, stage: Stage) -> None:
+        save_tensors(self.folder / _WEIGHTS, averages_of(stage), {"step": str(stage.index)})
+
+    def measured(self) -> dict[str, float]:
+        """The learning rate, and the errors of the guidance where the truth is known."""
+        config = self.training.config
+        found = {"learning_rate": next(iter(self.training.fits.values())).learning_rate(self.training.index - 1)}
+        if self.source is None or "energy" not in config.parts:
+            return found
+        if self._probe is None:
+            generator = torch.Generator().manual_seed(config.seed)
+            truth = self.source.toy().truth
+            self._probe = ErrorProbe(truth, config.beta, config.schedule, n=_PROBE_POINTS, generator=generator)
+        errors = self._probe(self.training.guidance).tolist()
+        return found | {f"guidance_error/t_{t:g}": error for t, error in zip(self._probe.times, errors, strict=True)}
+
+
+def start_run(folder: str | Path, config: TrainingConfig, data: Data, *, save_every: int = 250) -> PointsRun:
+    """Make a run in a new folder; nothing is trained yet.
+
+    Args:
+        data: a `DataSource`, or points (n, D) and energies (n,) of your own (then `resume_run` must be given them again).
+
+    Raises:
+        ValueError: the folder holds a run already, or the data do not fit.
+        OSError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    if (folder / CONFIG).exists():
+        raise ValueError(f"{folder}: holds a run already; resume it, or choose another folder")
+    source, (x, energy) = _open(data)
+    run = PointsRun(folder, Training(x, energy, config), source, save_every)
+    written = {
+        "cepkit": __version__,
+        "data": None if source is None else source.to_dict(),
+        "dim": x.shape[1],
+        "sha256": fingerprint(x, energy),
+        "save_every": run.save_every,
+        "training": config.to_dict(),
+    }
+    make_folder(folder)
+    run.save()
+    write_json(folder / CONFIG, written)
+    return run
+
+
+def _open(data: Data) -> tuple[DataSource | None, tuple[Tensor, Tensor]]:
+    if isinstance(data, DataSource):
+        return data, data.draw()
+    if not isinstance(data, tuple) or len(data) != 2:
+        raise ValueError(f"data: expected a DataSource or a pair (points, energies), got {type(data).__name__}")
+    return None, data
+
+
+def resume_run(folder: str | Path, data: tuple[Tensor, Tensor] | None = None) -> PointsRun:
+    """Open the run of a folder, ready to go on from its last save.
+
+    Args:
+        data: the points and energies, for a run that was started with such; elsewhere they are drawn again when left out.
+
+    Raises:
+        ValueError: no run there, files that do not read or belong to another architecture, or other data than the run's.
+    """
+    folder = Path(folder)
+    written, config, source = _read(folder)
+    if source is None and data is None:
+        raise ValueError(f"{folder}: was started with arrays of your own; pass the same points and energies as data")
+    _, (x, energy) = _open(source if data is None else data)
+    run = PointsRun(folder, Training(x, energy, config), source, written["save_every"])
+    if fingerprint(x, energy) != written["sha256"]:
+        raise ValueError(
+            f"{folder}: expected the data the run was started with (SHA-256 {written['sha256'][:12]}...), got others"
+        )
+    run.load(run.training, *load_tensors(folder / _STATE), folder / _STATE)
+    return run
+
+
+def _read(folder: Path) -> tuple[dict, TrainingConfig, DataSource | None]:
+    written = read_settings(folder / CONFIG, ("data", "dim", "sha256", "save_every", "training"))
+    source = None if written["data"] is None else DataSource.from_dict(written["data"])
+    return written, TrainingConfig.from_dict(written["training"]), source
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """What a run has learned; the networks are None where the run did not train them.
+
+    Attributes:
+        denoiser: the averaged denoiser, on the CPU, with frozen weights.
+        guidance: a `LearnedGuidance`: `guidance(x_t, t)` is -grad f.
+        config: the settings.
+        source: where the data came from, None for arrays.
+        step: steps taken when the weights were saved.
+    """
+
+    denoiser: MLPDenoiser | None
+    guidance: LearnedGuidance | None
+    config: TrainingConfig
+    source: DataSource | None
+    step: int
+
+
+def load_run(folder: str | Path) -> LoadedRun:
+    """Read the networks of a run folder, finished or not.
+
+    Raises:
+        ValueError: no run there, or files that do not read or belong to another architecture.
+    """
+    folder = Path(folder)
+    written, config, source = _read(folder)
+    path = folder / _WEIGHTS
+    tensors, metadata = load_tensors(path)
+    networks = build_networks(check_number(written["dim"], name="dim", low=1, integer=True), config)
+    fill(networks, tensors, path)
+    guidance = LearnedGuidance(networks["energy"], config.schedule) if "energy" in networks else None
+    return LoadedRun(networks.get("denoiser"), guidance, config, source, step_of(metadata, config.steps, path))
