@@ -336,18 +336,18 @@ DEFECTS = (
     Defect(
         "evaluation-stale",
         "cepkit/rl/study/results.py",
-        "known = before is not None and before.settings() == settings",
-        "known = before is not None",
+        "kept = result is not None and result.settings == settings",
+        "kept = result is not None",
         "an evaluation of other weights is reported again",
-        ("tests/rl/study/test_results.py",),
+        ("tests/rl/study/test_evaluate_run.py",),
     ),
     Defect(
         "scale-selection",
-        "cepkit/rl/study/returns_report.py",
-        "return best, seeds[1:],",
-        "return best, seeds,",
+        "cepkit/rl/study/leaderboard.py",
+        "return ScaleChoice(best, seeds[1:],",
+        "return ScaleChoice(best, seeds,",
         "the scale is reported on the episodes that it was chosen on",
-        ("tests/rl/study/test_returns_report.py",),
+        ("tests/rl/study/test_leaderboard.py",),
     ),
     # -- commands --------------------------------------------------------------------------------------------------------
     Defect(

@@ -19,6 +19,7 @@ from cepkit.rl.envs.engines import find_environment
 from cepkit.rl.envs.rollouts import Policy, act
 from cepkit.validation import check_number, check_points
 
+_DISCOUNT = 0.99  # per step, that of every preset
 _POSITIONS = 9  # the first of them, the distance, is no part of an observation
 
 
@@ -29,7 +30,6 @@ def outcomes(
     name: str,
     *,
     steps: int = 100,
-    discount: float = 0.99,
 ) -> Tensor:
     """Discounted rewards of each action and of the steps that follow, (B, K) float64, in units of the dataset's rewards.
 
@@ -39,7 +39,6 @@ def outcomes(
         policy: observations (N, 17) float32 -> actions (N, 6), for every later step; asked for all B K rollouts at once.
         name: a dataset of HalfCheetah; the rollouts are on D4RL's engine.
         steps: length of each rollout.
-        discount: per step.
 
     Raises:
         ValueError: another body, shapes that do not fit, a number out of range; as `cepkit.rl.make_env` and `act`.
@@ -52,7 +51,6 @@ def outcomes(
         wanted = f"({len(states)}, K, 6)" if states.ndim == 2 else "(B, K, 6) for states (B, 17)"
         raise ValueError(f"actions: expected shape {wanted}, got {tuple(actions.shape)} for states {tuple(states.shape)}")
     steps = check_number(steps, name="steps", low=1, integer=True)
-    discount = check_number(discount, name="discount", low=0.0, high=1.0)
     each = actions.shape[1]
     current = states.detach().cpu().double().numpy().repeat(each, 0)
     total, chosen = np.zeros(len(current)), actions.detach().cpu().numpy().reshape(len(current), -1)
@@ -64,7 +62,7 @@ def outcomes(
             for row, (state, action) in enumerate(zip(current, chosen, strict=True)):
                 env.unwrapped.set_state(np.concatenate([[0.0], state[: _POSITIONS - 1]]), state[_POSITIONS - 1 :])
                 current[row], reward, *_ = env.step(action)
-                total[row] += discount**step * reward
+                total[row] += _DISCOUNT**step * reward
     return torch.from_numpy(total.reshape(len(states), each))
 
 

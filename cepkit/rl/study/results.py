@@ -37,6 +37,8 @@ from cepkit.validation import check_number
 
 K = 16
 CLONING, BEST_OF_K = "cloning", f"best-of-{K}"
+_KINDS = dict.fromkeys(("data", "policy", "environment", "engine", "gymnasium_id", "weights"), str)
+_KINDS |= {"run_seed": int, "seed": int, "versions": dict, "notes": list, "returns": list}
 _MEASURED = ("returns", "lengths", "success", "score")
 
 
@@ -94,12 +96,9 @@ class Result:
         """
         try:
             found = cls(**json.loads(path.read_text(encoding="utf-8")))
-            for name, kind in (("run_seed", int), ("seed", int), ("versions", dict), ("notes", list), ("returns", list)):
+            for name, kind in _KINDS.items():
                 if not isinstance(getattr(found, name), kind):
                     raise TypeError(f"{name}: expected a {kind.__name__}, got {getattr(found, name)!r}")
-            for name in ("data", "policy", "environment", "engine", "gymnasium_id", "checkpoint", "weights"):
-                if not isinstance(getattr(found, name), str):
-                    raise TypeError(f"{name}: expected text, got {getattr(found, name)!r}")
             scale_of(found.policy)
             if len(found.returns) != found.episodes or not all(map(math.isfinite, found.returns)):
                 raise ValueError(f"expected {found.episodes} finite returns, got {len(found.returns)}")
@@ -215,6 +214,7 @@ def evaluate_run(
         ValueError: a run that is not finished or is of another task, numbers out of range, or as `evaluate`.
         OSError: the folder cannot be written.
     """
+    seed = check_number(seed, name="seed", low=0, integer=True)
     data, qgpo, weights = read_config(folder)["data"]["name"], load_run(folder, device=device), weights_of(folder)
     run_seed, found = qgpo.config.seed, []
     noise = int(np.random.SeedSequence([seed, run_seed]).generate_state(1)[0])

@@ -41,8 +41,8 @@ def test_later_steps_are_the_policy_s_discounted(real):
         np.concatenate([[3.0], states[0, :8].numpy()]), states[0, 8:].numpy()
     )  # the distance run makes no difference
     rewards = [env.step(action)[1] for action in (actions[0].numpy(), np.zeros(6), np.zeros(6))]
-    found = outcomes(states[:1], actions[:1, None], still, NAME, steps=3, discount=0.5)
-    assert float(found) == pytest.approx(rewards[0] + 0.5 * rewards[1] + 0.25 * rewards[2], abs=1e-4)
+    found = outcomes(states[:1], actions[:1, None], still, NAME, steps=3)
+    assert float(found) == pytest.approx(rewards[0] + 0.99 * rewards[1] + 0.99**2 * rewards[2], abs=1e-4)
 
 
 def test_every_action_has_its_own_rollout_and_the_policy_sees_all_at_once(real):
