@@ -13,13 +13,12 @@ from torch.nn.functional import softplus
 
 from cepkit.diffusion.denoisers import FunctionDenoiser
 from cepkit.diffusion.schedules import Schedule
-from cepkit.validation import as_float64, check_name, check_number, check_time, check_time_shape
+from cepkit.validation import as_float64, check_name, check_time, check_time_shape
 
 _PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
-_DOUBLE_OR_SINGLE = (torch.float32, torch.float64)
 
 
-def modules_of(function: object, depth: int = 3) -> list[nn.Module]:
+def modules_of(function: object, depth: int = 4) -> list[nn.Module]:
     """The torch modules that a callable is or uses: as attributes, as owner of a method, in a partial, a closure or a global."""
     if isinstance(function, nn.Module):
         return [function]
@@ -49,42 +48,6 @@ def _evaluation_mode(modules: list[nn.Module]) -> Iterator[None]:
             part.training = True
 
 
-@dataclass(frozen=True, eq=False)
-class _Batched:
-    """A network called with points (n, ...) and one time per row, whatever shapes the caller has.
-
-    It runs in evaluation mode and is left in the mode it was found in. Gradients flow to x_t if the caller asks for them.
-    """
-
-    network: Callable
-    time: Callable[[Tensor], Tensor]
-    shape: tuple[int, ...] | None = None
-
-    def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        t = check_time_shape(check_time(t), x_t.shape[:-1])
-        modules = modules_of(self.network)
-        parameter = next((p for module in modules for p in module.parameters() if p.is_floating_point()), x_t)
-        inputs = x_t.reshape(-1, *(self.shape or x_t.shape[-1:])).to(parameter.dtype)
-        times = self.time(t.to(x_t.device).expand(x_t.shape[:-1]).reshape(-1).double())
-        if times.dtype == torch.float64:  # a half network's embedding of the time needs all its digits
-            times = times.to(parameter.dtype if parameter.dtype in _DOUBLE_OR_SINGLE else torch.float32)
-        gradients = torch.is_grad_enabled() and x_t.requires_grad
-        with _evaluation_mode(modules), torch.set_grad_enabled(gradients):
-            return self._flat(self.network(inputs, times), x_t)
-
-    def _flat(self, value: Any, x_t: Tensor) -> Tensor:
-        value = getattr(value, "sample", value)
-        value = value[0] if isinstance(value, (tuple, list)) else value
-        if not isinstance(value, Tensor):
-            raise ValueError(f"module: expected a tensor, or an object or tuple with one, got {type(value).__name__}")
-        if self.shape is not None and value.ndim > 1 and value.shape[1] == 2 * self.shape[0]:
-            value = value[:, : self.shape[0]]  # a learned variance follows the mean
-        if value.numel() != x_t.numel():
-            wanted = (x_t.shape[:-1].numel(), *(self.shape or x_t.shape[-1:]))
-            raise ValueError(f"module: expected a prediction of shape {wanted}, got {tuple(value.shape)}")
-        return value.reshape(x_t.shape).to(x_t.dtype)
-
-
 def from_module(
     module: Callable, schedule: Schedule, parametrisation: str = "eps", *, time: Callable[[Tensor], Tensor] = lambda t: t
 ) -> FunctionDenoiser:
@@ -108,7 +71,23 @@ def from_module(
         raise ValueError(f"schedule: expected a cepkit Schedule such as VPLinear(), got {type(schedule).__name__}")
     if not callable(time):
         raise ValueError(f"time: expected a callable t -> what the network wants, got {type(time).__name__}")
-    return FunctionDenoiser(_Batched(module, time), schedule, parametrisation)
+
+    def function(x_t: Tensor, t: Tensor | float) -> Tensor:
+        times = check_time_shape(check_time(t), x_t.shape[:-1]).to(x_t.device).expand(x_t.shape[:-1])
+        times = time(times.reshape(-1).double())
+        modules = modules_of(module)
+        dtype = next((p.dtype for inner in modules for p in inner.parameters() if p.is_floating_point()), x_t.dtype)
+        if times.dtype == torch.float64:  # the embedding of the time needs all its digits, in a half network too
+            times = times.to(torch.promote_types(dtype, torch.float32))
+        rows = x_t.reshape(-1, x_t.shape[-1])
+        with _evaluation_mode(modules), torch.set_grad_enabled(torch.is_grad_enabled() and x_t.requires_grad):
+            value = module(rows.to(dtype), times)
+        if not isinstance(value, Tensor) or value.numel() != rows.numel():
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"module: expected a tensor of shape {tuple(rows.shape)}, got {got}")
+        return value.reshape(x_t.shape).to(x_t.dtype)
+
+    return FunctionDenoiser(function, schedule, parametrisation)
 
 
 @dataclass(frozen=True)
@@ -190,22 +169,24 @@ def from_diffusers(
         raise ValueError(f"scheduler: expected an object with alphas_cumprod, got {type(scheduler).__name__}")
     kind = _read_config(scheduler, "prediction_type")
     parametrisation = _PREDICTIONS[check_name(kind, _PREDICTIONS, name="scheduler.config.prediction_type")]
-    size = _image_shape(unet) if shape is None else tuple(shape)
-    if len(size) != 3:
-        raise ValueError(f"shape: expected (C, H, W), got {size}")
-    size = tuple(check_number(n, name="shape", low=1, integer=True) for n in size)
+    if shape is None:
+        channels, side = _read_config(unet, "in_channels"), _read_config(unet, "sample_size")
+        shape = (channels, side, side) if isinstance(side, int) else (channels, *(side or ()))
+    if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise ValueError(f"shape: expected (C, H, W), given or as in_channels and sample_size of unet.config, got {tuple(shape)}")
     schedule = DiscreteSchedule(levels)
-    return FunctionDenoiser(_Batched(unet, schedule.index, size), schedule, parametrisation), schedule
+
+    def flat(x: Tensor, timestep: Tensor) -> Tensor:
+        value = unet(x.reshape(-1, *shape), timestep)
+        value = getattr(value, "sample", value)
+        value = value[0] if isinstance(value, (tuple, list)) else value
+        variance_follows = isinstance(value, Tensor) and value.ndim > 1 and value.shape[1] == 2 * shape[0]
+        return value[:, : shape[0]] if variance_follows else value
+
+    return from_module(flat, schedule, parametrisation, time=schedule.index), schedule
 
 
 def _read_config(owner: object, name: str) -> Any:
     """An entry of an object's `config`, which may be a mapping or have attributes; None where there is none."""
     config = getattr(owner, "config", None)
     return config.get(name) if isinstance(config, dict) else getattr(config, name, None)
-
-
-def _image_shape(unet: object) -> tuple[int, ...]:
-    channels, size = _read_config(unet, "in_channels"), _read_config(unet, "sample_size")
-    if channels is None or size is None:
-        raise ValueError("shape: expected (C, H, W), because unet.config has no in_channels and sample_size; got None")
-    return (channels, size, size) if isinstance(size, int) else (channels, *size)

@@ -85,7 +85,6 @@ def compare(
     fits, t = diagnosis.fits, diagnosis.worst
     subject, name = {
         "energy-gradient": ("guidance", "energy"),
-        "density-score": ("score", "density"),
         "truth-guidance": ("guidance", "guidance"),
         "truth-score": ("score", "score"),
     }[check]

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from cepkit.debugger.adapters import modules_of
-from cepkit.debugger.calls import RecordedCallable
 from cepkit.debugger.slices import Slice
 from cepkit.diffusion.denoisers import Denoiser
 from cepkit.diffusion.schedules import Schedule
@@ -45,13 +44,11 @@ def check_truth(truth: object, beta: object, plane: Slice) -> tuple[Mixture | No
     return truth, check_beta(beta)
 
 
-def check_support(support: object, plane: Slice) -> RecordedCallable | Tensor | None:
+def check_support(support: object, plane: Slice) -> Tensor | None:
     if support is None:
         return None
-    if callable(support):
-        return RecordedCallable(support, "support", per_point=True)
     if not isinstance(support, (Tensor, np.ndarray)):
-        raise ValueError(f"support: expected a callable log q(x_t, t) or points (m, {plane.dim}), got {type(support).__name__}")
+        raise ValueError(f"support: expected points of shape (m, {plane.dim}), got {type(support).__name__}")
     points = check_points(torch.as_tensor(support), plane.dim, name="support")
     if points.ndim != 2 or len(points) < 16:
         raise ValueError(f"support: expected at least 16 points, shape (m, {plane.dim}), got {tuple(points.shape)}")
@@ -59,11 +56,11 @@ def check_support(support: object, plane: Slice) -> RecordedCallable | Tensor | 
 
 
 def device_and_dtype(
-    device: torch.device | str | None, dtype: torch.dtype | None, support: object, callables: Iterable[object]
+    device: torch.device | str | None, dtype: torch.dtype | None, support: Tensor | None, callables: Iterable[object]
 ) -> tuple[torch.device, torch.dtype]:
     if dtype not in (None, torch.float32, torch.float64):
         raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
     parameters = (p for function in callables for module in modules_of(function) for p in module.parameters())
-    example = support if isinstance(support, Tensor) else next(parameters, torch.empty(0))
+    example = next(parameters, torch.empty(0)) if support is None else support
     device = example.device if device is None else torch.device(device)
     return device, dtype or (example.dtype if example.dtype in (torch.float32, torch.float64) else torch.float32)

@@ -29,7 +29,7 @@ class FieldDebugger(Scene):
         particles: the number of points at each level, and of paths.
         steps, method: of the sampler that is examined, see `cepkit.diffusion.sampling`.
         seed: of all randomness; two runs with one seed agree.
-        support: where there is no truth, log q(x_t, t) as a callable to (n,), or clean data points (m, D).
+        support: clean data points (m, D), where there is no truth.
         device, dtype: of the points. By default those of the support points, else of the first torch module found, else
             float32 on the CPU.
 
@@ -62,11 +62,11 @@ def _keep_background(scene: Scene) -> None:
         values = [scene.on_grid(name, t) for t in scene.times]
         if all(value is not None for value in values):
             scene.arrays[name] = np.stack([scene.picture(scene.plane.project(value)) for value in values])
-    densities = [scene.log_support(scene.grid, t) for t in scene.times]
-    if all(value is not None for value in densities):
+    if scene.truth is not None:
+        densities = [scene.truth.log_q(scene.grid, t, scene.schedule) for t in scene.times]
         scene.arrays["log_q"] = np.stack([scene.picture(value) for value in densities])
-    elif scene.clean[0] is not None:
-        scene.arrays["points"] = scene.plane.coordinates(scene.clean[0]).cpu().numpy()
+    elif scene.clean.data is not None:
+        scene.arrays["points"] = scene.plane.coordinates(scene.clean.data).cpu().numpy()
 
 
 def _heading(scene: Scene) -> str:

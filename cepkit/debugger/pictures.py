@@ -155,7 +155,6 @@ factors = _curves(
         "energy_factor": "guidance / -grad of your energy",
         "guidance_factor": "guidance / exact",
         "score_factor": "score / exact",
-        "density_factor": "score / grad of your log density",
         "regression_factor": "score, from the noise",
     },
     "fitted factor c(t)",

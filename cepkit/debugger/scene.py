@@ -60,8 +60,7 @@ class Scene:
     """Everything that one run of the debugger was given, and what is derived from it once.
 
     The arguments are those of `cepkit.debugger.FieldDebugger`. The attributes of the same names are checked, with their defaults
-    filled in, and each callable is a `RecordedCallable`; `slice` is called `plane`. A log density `support` that fails counts as
-    none. `arrays` holds what the pictures are drawn from.
+    filled in, and each callable is a `RecordedCallable`; `slice` is called `plane`. The pictures are drawn from `arrays`.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class Scene:
         steps: int = 25,
         method: str = "dpmpp2m",
         seed: int = 0,
-        support: Callable | Tensor | None = None,
+        support: Tensor | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -98,9 +97,8 @@ class Scene:
         self.schedule = check_schedule(schedule, score)
         same_schedule(guidance, self.schedule, "guidance")
         self.truth, self.beta = check_truth(truth, beta, self.plane)
-        support = check_support(support, self.plane)
-        self.device, self.dtype = device_and_dtype(device, dtype, support, given.values())
-        self.support = support.to(device=self.device, dtype=self.dtype) if isinstance(support, Tensor) else support
+        self.support = check_support(support, self.plane)
+        self.device, self.dtype = device_and_dtype(device, dtype, self.support, given.values())
         if score is None and truth is not None:
             score = ExactDenoiser(truth, self.schedule)
         if isinstance(score, Denoiser):
@@ -121,10 +119,7 @@ class Scene:
 
     @property
     def callables(self) -> list[RecordedCallable]:
-        given = (self.score, self.guidance, self.energy, self.support)
-        return [function for function in given if isinstance(function, RecordedCallable)]
-
-    # -- points ----------------------------------------------------------------------------------------------------
+        return [function for function in (self.score, self.guidance, self.energy) if function is not None]
 
     @cached_property
     def uv(self) -> Tensor:
@@ -145,16 +140,16 @@ class Scene:
                 for stream, mixture in (("data", self.truth), ("target", self.truth.tilt(self.beta)))
             )
             return Clean(data, target, "the truth")
-        if isinstance(self.support, Tensor):
-            chosen = torch.randperm(len(self.support), generator=self.generator("data"), device=self.device)[: self.particles]
-            return Clean(self.support[chosen], None, "your points")
-        if self.support is None and self.score is not None:
-            own = self.draw(steps=self.steps, scale=0.0)
-            if own is not None:
-                kept = own[torch.isfinite(own).all(-1) & (own.abs().amax(-1) < 100 * self.domain.reach)]
-                if len(kept) > self.particles // 2:
-                    return Clean(kept, None, "the model's own unguided samples")
-        return Clean(None, None, "the whole domain" if self.support is None else "your log density")
+        if self.support is not None:
+            points = self.support.to(device=self.device, dtype=self.dtype)
+            chosen = torch.randperm(len(points), generator=self.generator("data"), device=self.device)[: self.particles]
+            return Clean(points[chosen], None, "your points")
+        own = None if self.score is None else self.draw(steps=self.steps, scale=0.0)
+        if own is not None:
+            own = own[own.abs().amax(-1) < 100 * self.domain.reach]
+            if len(own) > self.particles // 2:
+                return Clean(own, None, "the model's own unguided samples")
+        return Clean(None, None, "the whole domain")
 
     @cached_property
     def clouds(self) -> dict[float, Cloud]:
@@ -167,24 +162,11 @@ class Scene:
             x, eps = perturb(data, t, self.schedule, generator=generator)
             guided = x if target is None else perturb(target, t, self.schedule, generator=generator).x_t
             return Cloud(x, eps, guided)
-        log_q = self.log_support(self.grid, t)
-        weight = torch.ones_like(self.grid[:, 0]) if log_q is None else (log_q - log_q.max()).exp()
-        chosen = torch.multinomial(weight, self.particles, replacement=True, generator=generator)
+        chosen = torch.multinomial(torch.ones_like(self.grid[:, 0]), self.particles, replacement=True, generator=generator)
         shift = torch.rand((self.particles, 2), generator=generator, device=self.device, dtype=self.dtype) - 0.5
         cell = 2 * self.domain.reach / GRID_SIDE
         x = self.grid[chosen] + cell * shift @ self.plane.basis.to(shift)
         return Cloud(x, None, x)
-
-    def log_support(self, x: Tensor, t: float) -> Tensor | None:
-        """log q_t at x (n, D) from the truth or the given function; None where there is neither or it fails."""
-        if self.truth is not None:
-            return self.truth.log_q(x, t, self.schedule)
-        if not isinstance(self.support, RecordedCallable):
-            return None
-        value = self.support(x, t, within=0)  # minus infinity is a right answer where no point can be
-        return None if value is None else value.nan_to_num(nan=-1e30, neginf=-1e30)
-
-    # -- fields ----------------------------------------------------------------------------------------------------
 
     def on_cloud(self, name: str, t: float) -> Tensor | None:
         """The field "score", "guidance" or "exact" (the exact guidance) at the cloud's guided points, (n, D)."""
@@ -204,8 +186,6 @@ class Scene:
                 self._fields[key] = None if function is None else function(x, t)
         return self._fields[key]
 
-    # -- for the pictures --------------------------------------------------------------------------------------------
-
     def keep_curve(self, name: str, values: Mapping[float, float]) -> None:
         """Keep values over t as arrays[name], and the times as arrays[name + "_times"]."""
         self.arrays[f"{name}_times"], self.arrays[name] = np.array(list(values)), np.array(list(values.values()))
@@ -217,8 +197,6 @@ class Scene:
     def picture(self, values: Tensor) -> np.ndarray:
         """Values at the picture's points, (side * side, ...), as an array (side, side, ...)."""
         return values.detach().cpu().double().reshape(GRID_SIDE, GRID_SIDE, *values.shape[1:]).numpy()
-
-    # -- samples ---------------------------------------------------------------------------------------------------
 
     @cached_property
     def path(self) -> list[Step] | None:

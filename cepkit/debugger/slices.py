@@ -27,9 +27,8 @@ class Slice:
     def __post_init__(self) -> None:
         origin, basis = as_float64(self.origin, "origin"), as_float64(self.basis, "basis")
         if origin.ndim != 1 or basis.shape != (2, len(origin)):
-            raise ValueError(
-                f"basis: expected an origin (D,) and a basis (2, D), got {tuple(origin.shape)} and {tuple(basis.shape)}"
-            )
+            shapes = f"{tuple(origin.shape)} and {tuple(basis.shape)}"
+            raise ValueError(f"basis: expected an origin (D,) and a basis (2, D), got {shapes}")
         if not torch.allclose(basis @ basis.T, torch.eye(2, dtype=basis.dtype), atol=1e-6):
             raise ValueError(f"basis: expected orthonormal rows, got products {(basis @ basis.T).tolist()}")
         object.__setattr__(self, "origin", origin)
@@ -64,9 +63,8 @@ class Slice:
         """The plane through three points (D,): `a` is its origin, `b` lies on the first axis."""
         a, b, c = (as_float64(point, name) for point, name in ((a, "a"), (b, "b"), (c, "c")))
         if a.ndim != 1 or len(a) < 2 or a.shape != b.shape or a.shape != c.shape:
-            raise ValueError(
-                f"a, b, c: expected three points of one shape (D,), got {tuple(a.shape)}, {tuple(b.shape)}, {tuple(c.shape)}"
-            )
+            shapes = f"{tuple(a.shape)}, {tuple(b.shape)}, {tuple(c.shape)}"
+            raise ValueError(f"a, b, c: expected three points of one shape (D,), got {shapes}")
         first = b - a
         first = first / first.norm().clamp_min(1e-300)
         second = (c - a) - ((c - a) @ first) * first
@@ -105,21 +103,15 @@ class Domain:
         Raises:
             ValueError: anything else, or an empty or reversed side.
         """
-        wanted = "a half width, (centre, half width) or ((x_lo, x_hi), (y_lo, y_hi)) with lo < hi"
-        if isinstance(domain, Domain):
-            return domain
         try:
-            if isinstance(domain, (int, float)):
-                domain = ((0.0, 0.0), domain)
-            first, second = domain
+            first, second = ((0.0, 0.0), domain) if isinstance(domain, (int, float)) else domain
             if isinstance(second, (int, float)):
-                pair = tuple(first)
-                box = tuple((float(c) - float(second), float(c) + float(second)) for c in pair)
-            else:
-                box = tuple((float(low), float(high)) for low, high in (first, second))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"domain: expected {wanted}, got {domain!r}") from error
-        if len(box) != 2 or not all(-1e300 < low < high < 1e300 for low, high in box):
+                first, second = ((float(centre) - second, float(centre) + second) for centre in first)
+            box = tuple((float(low), float(high)) for low, high in (first, second))
+        except (TypeError, ValueError):
+            box = ()
+        if not box or not all(-1e300 < low < high < 1e300 for low, high in box):
+            wanted = "a half width, (centre, half width) or ((x_lo, x_hi), (y_lo, y_hi)) with lo < hi"
             raise ValueError(f"domain: expected {wanted}, got {domain!r}")
         return cls(box)
 

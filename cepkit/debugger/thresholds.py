@@ -55,7 +55,6 @@ TIME_CHANGE_EXACT = 0.1
 DEPARTED_WARNING = 0.03
 DEPARTED_ERROR = 0.25
 SUPPORT_NATS = 2.0
-SUPPORT_PEAK_NATS = 14.0  # for a log density alone, of which no draws are known: below exp(-14) of its peak
 SUPPORT_DISTANCE = 1.5  # for points: beyond this many times the largest gap among true draws
 SUPPORT_TIME = 0.05  # the support is looked at with at least this much noise, so that tiny overshoots of a sharp edge are ignored
 DIVERGED = 1e3  # times the domain's half width

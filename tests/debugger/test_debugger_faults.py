@@ -44,14 +44,10 @@ def test_the_exact_guidance_passes_on_every_toy(toy):
 
 
 @pytest.mark.parametrize("name", ["8gaussians", "checkerboard"])
-@pytest.mark.parametrize("support", ["nothing", "points", "log density"])
+@pytest.mark.parametrize("support", ["nothing", "points"])
 def test_the_exact_guidance_passes_without_a_truth(name, support):
     toy = toy_named(name)
-    given = {
-        "nothing": None,
-        "points": toy.sample(1500, generator=seeded(1))[0],
-        "log density": lambda x_t, t: toy.truth.log_q(x_t, t, SCHEDULE),
-    }[support]
+    given = None if support == "nothing" else toy.sample(1500, generator=seeded(1))[0]
     exact = ExactGuidance(toy.truth, BETA, SCHEDULE)
     found = FieldDebugger(score=ExactDenoiser(toy.truth, SCHEDULE), guidance=exact, domain=toy.extent, support=given, **FEW).run()
     assert alarms(found) == set(), str(found)
@@ -258,14 +254,12 @@ def test_a_score_that_is_an_x0_or_v_is_found_without_a_truth(kind):
     assert item.severity == "error" and "x0 or v" in item.remedy
 
 
-def test_a_score_without_its_sigma_is_found_against_data_and_against_a_log_density():
+def test_a_score_without_its_sigma_is_found_against_data():
     def score(x, t):
         return SCHEDULE.sigma(t) * DENOISER(x, t)
 
     found = report(score=score, truth=False, support=TOY.sample(2000, generator=seeded(1))[0], particles=512)
     assert "which is sigma_t" in found.finding("score-factor").message
-    found = report(score=score, truth=False, support=lambda x, t: TOY.truth.log_q(x, t, SCHEDULE))
-    assert "c(t) = sigma_t" in found.finding("density-score").message
 
 
 def test_denoised_points_outside_the_domain_are_found():

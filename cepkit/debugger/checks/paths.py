@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from cepkit.debugger import thresholds
-from cepkit.debugger.density_support import Support
+from cepkit.debugger.density_support import outside_support
 from cepkit.debugger.factors import finite_rows
 from cepkit.debugger.findings import Finding, Findings
 from cepkit.debugger.scene import Scene
@@ -40,20 +40,19 @@ def check(scene: Scene) -> Findings:
         text = f"{share:.1%} of the guided paths diverge or become NaN, the first at t = {t:.3g}."
         remedy = "a smaller scale, more steps, or the NaN and infinite values found in the fields"
         yield Finding("divergence", "error", text, figure=share, t=t, remedy=remedy)
-    support = Support(scene)
-    if support.known:
+    if scene.clean.data is not None:
         looks = sorted({round(i) for i in np.linspace(0, len(times) - 1, min(_LOOKS, len(times)))})
-        outside = torch.stack([support.outside(states[i], times[i]) for i in looks])
+        outside = torch.stack([outside_support(scene, states[i], times[i]) for i in looks])
         scene.keep_curve("outside", dict(zip(times[looks], outside.float().mean(1).tolist(), strict=True)))
         scene.arrays["departed"] = outside[-1].cpu().numpy()
-        yield _leaving(scene, support.source, outside, times[looks], states[-1])
+        yield _leaving(scene, outside, times[looks], states[-1])
 
 
-def _leaving(scene: Scene, source: str, outside: Tensor, times: np.ndarray, ends: Tensor) -> Finding:
+def _leaving(scene: Scene, outside: Tensor, times: np.ndarray, ends: Tensor) -> Finding:
     """The finding on paths outside the support: `outside` (looks, n) at `times` (looks,), with their `ends` (n, D)."""
     departed = outside[-1]
     share = float(departed.float().mean())
-    text = f"{share:.1%} of the guided paths end outside the support of {source}"
+    text = f"{share:.1%} of the guided paths end outside the support of {scene.clean.source}"
     if share <= thresholds.DEPARTED_WARNING:
         return Finding("trajectories", "ok", text + ".", figure=share)
     # a path has left for good at the state after which it is never inside again
