@@ -43,36 +43,26 @@ class FieldDebugger(Scene):
     def run(self) -> Report:
         """Run every check on what the callables gave; a callable that fails leaves the checks of the others standing."""
         findings = [item for kind in CHECKS for item in kind.check(self)]
-        _keep_background(self)
+        self._keep_background()
         findings = [*CALLABLES.check(self), *findings]
-        return Report(tuple(sorted(findings, key=lambda item: -item.rank)), self.arrays, _heading(self))
+        space = "two dimensions" if self.plane.dim == 2 else f"a plane through {self.plane.dim} dimensions"
+        truth = "without a truth" if self.truth is None else f"with the truth, beta = {self.beta:g}"
+        heading = (
+            f"{space}, {truth}; scale {self.scale:g}, {self.steps} steps of {self.method}, "
+            f"{self.particles} points drawn from {self.clean.source} at each of {len(self.times)} noise levels"
+        )
+        return Report(tuple(sorted(findings, key=lambda item: -item.rank)), self.arrays, heading)
 
-
-def _keep_background(scene: Scene) -> None:
-    """Keep the arrays that pictures are drawn over: the fields in the plane, and the density where it is known."""
-    scene.arrays.update(
-        {
-            "times": np.array(scene.times),
-            "grid": scene.uv.cpu().double().numpy(),
-            "domain": np.array(scene.domain.box),
-            "labels": np.array(scene.plane.labels),
-        }
-    )
-    for name in ("score", "guidance"):
-        values = [scene.on_grid(name, t) for t in scene.times]
-        if all(value is not None for value in values):
-            scene.arrays[name] = np.stack([scene.picture(scene.plane.project(value)) for value in values])
-    if scene.truth is not None:
-        densities = [scene.truth.log_q(scene.grid, t, scene.schedule) for t in scene.times]
-        scene.arrays["log_q"] = np.stack([scene.picture(value) for value in densities])
-    elif scene.clean.data is not None:
-        scene.arrays["points"] = scene.plane.coordinates(scene.clean.data).cpu().numpy()
-
-
-def _heading(scene: Scene) -> str:
-    space = "two dimensions" if scene.plane.dim == 2 else f"a plane through {scene.plane.dim} dimensions"
-    with_truth = f"with the truth, beta = {scene.beta:g}" if scene.truth is not None else "without a truth"
-    return (
-        f"{space}, {with_truth}; scale {scene.scale:g}, {scene.steps} steps of {scene.method}, "
-        f"{scene.particles} points drawn from {scene.clean.source} at each of {len(scene.times)} noise levels"
-    )
+    def _keep_background(self) -> None:
+        """Keep the arrays that pictures are drawn over: the fields in the plane, and the density where it is known."""
+        self.arrays["times"], self.arrays["grid"] = np.array(self.times), self.uv.cpu().double().numpy()
+        self.arrays["domain"], self.arrays["labels"] = np.array(self.domain.box), np.array(self.plane.labels)
+        for name in ("score", "guidance"):
+            values = [self.on_grid(name, t) for t in self.times]
+            if all(value is not None for value in values):
+                self.arrays[name] = np.stack([self.picture(self.plane.project(value)) for value in values])
+        if self.truth is not None:
+            densities = [self.truth.log_q(self.grid, t, self.schedule) for t in self.times]
+            self.arrays["log_q"] = np.stack([self.picture(value) for value in densities])
+        elif self.clean.data is not None:
+            self.arrays["points"] = self.plane.coordinates(self.clean.data).cpu().numpy()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cepkit.debugger.arguments import check_schedule, check_support, check_times, check_truth, device_and_dtype
 from cepkit.debugger.calls import RecordedCallable
+from cepkit.debugger.factors import finite_rows
 from cepkit.debugger.slices import Domain, Slice
 from cepkit.debugger.thresholds import CREDIBLE
 from cepkit.diffusion.denoisers import Denoiser, FunctionDenoiser, predict
@@ -111,7 +112,7 @@ class Scene:
         self.method = check_name(method, METHODS, name="method")
         self.seed = check_number(seed, name="seed", low=0, integer=True)
         self.arrays: dict[str, np.ndarray] = {}
-        self._fields: dict[tuple[str, float, bool], Tensor | None] = {}
+        self._fields: dict[tuple[str, float, int], Tensor | None] = {}
 
     def generator(self, stream: str, index: int = 0) -> torch.Generator:
         """A fresh generator for one use of randomness, such as "start"."""
@@ -168,22 +169,36 @@ class Scene:
         x = self.grid[chosen] + cell * shift @ self.plane.basis.to(shift)
         return Cloud(x, None, x)
 
-    def on_cloud(self, name: str, t: float) -> Tensor | None:
-        """The field "score", "guidance" or "exact" (the exact guidance) at the cloud's guided points, (n, D)."""
-        return self._field(name, t, self.clouds[t].guided)
+    def fields(self, *names: str) -> dict[float, tuple[Tensor, ...]]:
+        """Fields (n, D) at the points of each noise level where all of them gave something finite.
+
+        "score", "guidance", "exact" (the exact guidance) and "exact score" are at the points where the guidance is looked at, and
+        "data score" is the score at the noised data.
+        """
+        found = {t: tuple(self._on_cloud(name, cloud, t) for name in names) for t, cloud in self.clouds.items()}
+        given = {t: fields for t, fields in found.items() if all(field is not None for field in fields)}
+        return {t: fields for t, fields in given.items() if bool(finite_rows(*fields).any())}
+
+    def _on_cloud(self, name: str, cloud: Cloud, t: float) -> Tensor | None:
+        if name == "data score":
+            return None if cloud.eps is None else self._field("score", t, cloud.x)
+        return self._field(name, t, cloud.guided)
 
     def on_grid(self, name: str, t: float) -> Tensor | None:
-        """The field at the picture's points, (side * side, D)."""
+        """A field at the picture's points, (side * side, D)."""
         return self._field(name, t, self.grid)
 
     def _field(self, name: str, t: float, x: Tensor) -> Tensor | None:
-        key = (name, t, x is self.grid)
+        key = (name, t, id(x))
         if key not in self._fields:
             if name == "exact":
-                self._fields[key] = self.truth.guidance(x, t, self.beta, self.schedule)
+                value = self.truth.guidance(x, t, self.beta, self.schedule)
+            elif name == "exact score":
+                value = self.truth.score(x, t, self.schedule)
             else:
                 function = getattr(self, name)
-                self._fields[key] = None if function is None else function(x, t)
+                value = None if function is None else function(x, t)
+            self._fields[key] = value
         return self._fields[key]
 
     def keep_curve(self, name: str, values: Mapping[float, float]) -> None:

@@ -26,7 +26,7 @@ def _jacobian(scene: Scene, x: Tensor, t: float, step: float) -> Tensor | None:
 
 def check(scene: Scene) -> Findings:
     """Is the guidance a gradient field? An energy's guidance has no curl."""
-    if scene.guidance is None or all(scene.on_cloud("guidance", t) is None for t in scene.times):
+    if not scene.fields("guidance"):
         return
     double = scene.guidance.is_double(scene.clouds[scene.times[0]].guided[:64].double(), scene.times[0])
     dtype = torch.float64 if double else scene.dtype

@@ -17,11 +17,10 @@ def check(scene: Scene) -> Findings:
             text = "Neither an energy nor a truth was given, so a wrong sign or factor of the guidance would go unseen."
             yield Finding("reference", "note", text, remedy="give energy=..., or truth=... and beta=...")
         return
-    points, pairs = {t: scene.clouds[t].guided[:_POINTS] for t in scene.times}, {}
-    for t, x in points.items():
-        guidance = scene.on_cloud("guidance", t)
-        force, how = scene.energy.minus_gradient(x, t, scene.domain.reach)
-        if guidance is not None and force is not None:
+    points, pairs = {t: cloud.guided[:_POINTS] for t, cloud in scene.clouds.items()}, {}
+    for t, (guidance,) in scene.fields("guidance").items():
+        force, how = scene.energy.minus_gradient(points[t], t, scene.domain.reach)
+        if force is not None:
             pairs[t] = (guidance[:_POINTS], force)
     if pairs:
         # central differences in float32 carry errors of about a hundredth themselves

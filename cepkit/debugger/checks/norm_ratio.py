@@ -16,33 +16,28 @@ def norm_ratio(score: Tensor, guidance: Tensor) -> float:
 
 def check(scene: Scene) -> Findings:
     """Is the guidance far stronger than the score, or nothing at all?"""
-    given, exact = {}, {}
-    for t in scene.times:
-        score, guidance = scene.on_cloud("score", t), scene.on_cloud("guidance", t)
-        if score is None or guidance is None or not bool(finite_rows(score, guidance).any()):
-            continue
-        given[t] = norm_ratio(score, guidance)
-        if scene.truth is not None:
-            exact[t] = norm_ratio(score, scene.on_cloud("exact", t))
-    if not given:
+    fields = scene.fields("score", "guidance")
+    if not fields:
         return
+    given = {t: norm_ratio(score, guidance) for t, (score, guidance) in fields.items()}
     ratios = {t: abs(scene.scale) * ratio for t, ratio in given.items()}
     scene.keep_curve("ratio", ratios)
-    if exact:
+    exact = {}
+    if scene.truth is not None:
+        exact = {t: norm_ratio(score, force) for t, (score, force) in scene.fields("score", "exact").items()}
         scene.keep_curve("exact_ratio", exact)
     t = max(ratios, key=ratios.get)
     score, guidance = scene.on_grid("score", t), scene.on_grid("guidance", t)
     if score is not None and guidance is not None:
         share = guidance.norm(dim=-1) / score.norm(dim=-1).clamp_min(0.05 * max(rms(score), 1e-30))
         scene.keep_map("log_ratio_map", (abs(scene.scale) * share).clamp_min(1e-4).log10(), t)
-    yield _zero(scene, given)
+    yield _zero(given, exact)
     yield _ratio(scene, t, ratios[t], exact.get(t))
 
 
-def _zero(scene: Scene, ratios: dict[float, float]) -> Finding:
+def _zero(ratios: dict[float, float], exact: dict[float, float]) -> Finding:
     silent = [t for t, ratio in ratios.items() if ratio < thresholds.ZERO_SHARE]
-    exact_is_zero = scene.truth is not None and max(rms(scene.on_cloud("exact", t)) for t in ratios) < thresholds.ZERO_SHARE
-    if len(silent) < len(ratios) or exact_is_zero:
+    if len(silent) < len(ratios) or (exact and max(exact.values()) < thresholds.ZERO_SHARE):
         text = f"The guidance is zero at {len(silent)} of {len(ratios)} noise levels."
         return Finding("zero-guidance", "note" if silent else "ok", text, figure=len(silent) / len(ratios))
     text = f"The guidance is zero at every noise level from t = {silent[0]:g} to {silent[-1]:g}, so it steers nothing."
@@ -68,7 +63,7 @@ def _ratio(scene: Scene, t: float, ratio: float, exact: float | None) -> Finding
         remedy = f"only scale 1 with the exact guidance samples the target, and the scale here is {scene.scale:g}"
     else:
         remedy = f"the guidance is {ratio / exact:.2g} times as strong as the exact one: a missing factor, or another beta"
-    score, guidance = scene.on_cloud("score", t), scene.on_cloud("guidance", t)
+    score, guidance = scene.fields("score", "guidance")[t]
     worst = (guidance.norm(dim=-1) / score.norm(dim=-1).clamp_min(rms(score))).nan_to_num().argmax()
     severity = "error" if ratio > thresholds.RATIO_ERROR else "warning"
     at = scene.plane.coordinates(scene.clouds[t].guided[worst])

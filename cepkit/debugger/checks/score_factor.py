@@ -40,14 +40,11 @@ def regression_factor(score: Tensor, eps: Tensor, sigma_t: float) -> Regression:
 
 def check(scene: Scene) -> Findings:
     """Is the score calibrated, or an eps, or a score without its factor?"""
-    if scene.score is None:
-        return
-    fits = {}
-    for t, cloud in scene.clouds.items():
-        score = None if cloud.eps is None else scene.score(cloud.x, t)
-        fit = None if score is None else regression_factor(score, cloud.eps, float(scene.schedule.sigma(t)))
-        if fit is not None and math.isfinite(fit.factor):
-            fits[t] = fit
+    fits = {
+        t: regression_factor(score, scene.clouds[t].eps, float(scene.schedule.sigma(t)))
+        for t, (score,) in scene.fields("data score").items()
+    }
+    fits = {t: fit for t, fit in fits.items() if math.isfinite(fit.factor)}
     if not fits:
         return
     factors = {t: fit.factor for t, fit in fits.items()}

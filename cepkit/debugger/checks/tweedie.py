@@ -11,17 +11,11 @@ from cepkit.diffusion.process import convert
 
 def check(scene: Scene) -> Findings:
     """Do the denoised points x0_hat lie in the domain?"""
-    if scene.score is None:
-        return
     shares, denoised = {}, {}
-    for t, cloud in scene.clouds.items():
-        score = None if cloud.eps is None else scene.score(cloud.x, t)
-        if score is None:
-            continue
-        x0 = scene.plane.coordinates(convert(score, "score", "x0", cloud.x, t, scene.schedule))
+    for t, (score,) in scene.fields("data score").items():
+        x0 = scene.plane.coordinates(convert(score, "score", "x0", scene.clouds[t].x, t, scene.schedule))
         denoised[t] = x0[finite_rows(x0)]
-        if len(denoised[t]):
-            shares[t] = float(scene.domain.outside(denoised[t], OUTSIDE_MARGIN).float().mean())
+        shares[t] = float(scene.domain.outside(denoised[t], OUTSIDE_MARGIN).float().mean())
     if not shares:
         return
     t = max(shares, key=shares.get)
