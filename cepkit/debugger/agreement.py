@@ -83,18 +83,15 @@ def compare(
     """
     diagnosis = diagnose(pairs, scene.schedule, tolerance=tolerance, negligible=negligible)
     fits, t = diagnosis.fits, diagnosis.worst
-    subject, name = {
-        "energy-gradient": ("guidance", "energy"),
-        "truth-guidance": ("guidance", "guidance"),
-        "truth-score": ("score", "score"),
-    }[check]
+    subject = "score" if check == "truth-score" else "guidance"
+    name = "energy" if check == "energy-gradient" else subject
     scene.keep_curve(f"{name}_factor", {u: fit.factor for u, fit in fits.items()})
     scene.keep_curve(f"{name}_error", {u: fit.error for u, fit in fits.items()})
     fit, (given, exact) = fits[t], pairs[t]
     at = scene.plane.coordinates(points[t][(given - exact).norm(dim=-1).nan_to_num().argmax()])
     severity, figure = "error", fit.error
     if diagnosis.kind == "same":
-        severity, at, remedy = "ok", None, ""
+        severity = "ok"
         text = f"The {subject} agrees with {reference}. The relative error is at most {fit.error:.2g}, at t = {t:g}."
     elif diagnosis.kind == "zero":
         text = f"The {subject} is zero where {reference} is not."

@@ -56,11 +56,9 @@ def check_support(support: object, plane: Slice) -> Tensor | None:
 
 
 def device_and_dtype(
-    device: torch.device | str | None, dtype: torch.dtype | None, support: Tensor | None, callables: Iterable[object]
+    device: torch.device | str | None, support: Tensor | None, callables: Iterable[object]
 ) -> tuple[torch.device, torch.dtype]:
-    if dtype not in (None, torch.float32, torch.float64):
-        raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
     parameters = (p for function in callables for module in modules_of(function) for p in module.parameters())
     example = next(parameters, torch.empty(0)) if support is None else support
     device = example.device if device is None else torch.device(device)
-    return device, dtype or (example.dtype if example.dtype in (torch.float32, torch.float64) else torch.float32)
+    return device, torch.promote_types(example.dtype, torch.float32)

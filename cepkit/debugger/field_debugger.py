@@ -27,11 +27,11 @@ class FieldDebugger(Scene):
         slice: the plane that is looked at; the two axes of a two-dimensional space when absent.
         times: noise levels in (0, 1] to look at.
         particles: the number of points at each level, and of paths.
-        steps, method: of the sampler that is examined, see `cepkit.diffusion.sampling`.
+        steps: of the second-order sampler, see `cepkit.diffusion.sampling`.
         seed: of all randomness; two runs with one seed agree.
         support: clean data points (m, D), where there is no truth.
-        device, dtype: of the points. By default those of the support points, else of the first torch module found, else
-            float32 on the CPU.
+        device: of the points. By default it follows the support points, else the first torch module found, as the dtype does,
+            else float32 on the CPU.
 
     Without `energy` or `truth` the debugger cannot know a wrong sign or factor of the guidance. Without `truth` or `support` it
     cannot know a factor of the score that is 1 at full noise, such as a missing sigma_t.
@@ -48,7 +48,7 @@ class FieldDebugger(Scene):
         space = "two dimensions" if self.plane.dim == 2 else f"a plane through {self.plane.dim} dimensions"
         truth = "without a truth" if self.truth is None else f"with the truth, beta = {self.beta:g}"
         heading = (
-            f"{space}, {truth}; scale {self.scale:g}, {self.steps} steps of {self.method}, "
+            f"{space}, {truth}; scale {self.scale:g}, {self.steps} steps, "
             f"{self.particles} points drawn from {self.clean.source} at each of {len(self.times)} noise levels"
         )
         return Report(tuple(sorted(findings, key=lambda item: -item.rank)), self.arrays, heading)

@@ -1,5 +1,6 @@
 """Findings: what a check says, how severe it is, and where."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,9 +18,9 @@ class Finding:
         severity: "ok", "note", "warning" or "error".
         message: the result in words, with the place and the figure.
         figure: the number that decided, None if there is none.
-        x: where it is worst, a point in slice coordinates, None if it means everywhere.
+        x: where it is worst, a point in slice coordinates, None if it means everywhere or all is well.
         t: the noise level where it is worst, None if it means all.
-        remedy: the likely cause or what to try, empty if nothing can be said.
+        remedy: the likely cause or what to try, empty if nothing can be said or all is well.
     """
 
     check: str
@@ -32,8 +33,10 @@ class Finding:
 
     def __post_init__(self) -> None:
         check_name(self.severity, SEVERITIES, name="severity")
-        if self.x is not None:
-            object.__setattr__(self, "x", tuple(float(value) for value in self.x))
+        all_is_well = self.severity == "ok"
+        place = None if all_is_well or self.x is None else tuple(float(value) for value in self.x)
+        object.__setattr__(self, "x", place)
+        object.__setattr__(self, "remedy", "" if all_is_well else self.remedy)
 
     @property
     def rank(self) -> int:
@@ -49,3 +52,8 @@ class Finding:
 
 
 Findings = Iterator[Finding]
+
+
+def grade(figure: float, *, warning: float, error: float = math.inf) -> str:
+    """The severity of a figure: "ok" up to `warning`, "warning" up to `error`."""
+    return "ok" if figure <= warning else "warning" if figure <= error else "error"

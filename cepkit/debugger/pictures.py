@@ -117,12 +117,6 @@ def paths(ax: Axes, arrays: Arrays) -> Axes:
     return _frame(ax, arrays, "guided paths")
 
 
-def denoised(ax: Axes, arrays: Arrays) -> Axes:
-    """Denoised points x0_hat at the level where most of them leave the domain."""
-    ax.plot(*arrays["denoised"].T, ".", color=_INSIDE, markersize=2)
-    return _frame(ax, arrays, f"denoised points, t = {float(arrays['denoised_time']):g}")
-
-
 def steps(ax: Axes, arrays: Arrays) -> Axes:
     """How far samples move when the steps are doubled."""
     low, middle, high = arrays["step_counts"]
@@ -172,7 +166,6 @@ PICTURES = {  # in the order of the page
     "factors": Picture(factors, "times", "Fitted factors; every line should lie on 1, and its shape tells what is missing."),
     "curl": Picture(curl_map, "curl_map", "Where the guidance rotates; a gradient has no curl."),
     "time-change": Picture(changes, "change", "How much the guidance at the same x changes with t; a flat line ignores t."),
-    "denoised": Picture(denoised, "denoised", "Denoised points x0_hat; they belong among the data."),
     "outside": Picture(outside, "outside", "The share of guided paths outside the support, from data (left) to noise (right)."),
     "steps": Picture(steps, "step_displacement", "How far samples still move when the steps are doubled."),
     "energies": Picture(energies, "sample_energies", "Energies of guided samples beside exact ones; the two should agree."),

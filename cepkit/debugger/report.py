@@ -70,25 +70,19 @@ class Report:
 
     __repr__ = __str__
 
-    def _html(self, *, whole_page: bool) -> str:
-        drawn = [name for name, picture in PICTURES.items() if picture.needs in self.arrays]
-        pictures = [(PICTURES[name].caption, base64.b64encode(self.png(name)).decode()) for name in drawn]
+    def _repr_html_(self, *, whole_page: bool = False) -> str:
+        pictures = []
+        for picture in PICTURES.values():
+            if picture.needs in self.arrays:
+                figure, stream = Figure(figsize=(4.6, 3.8), layout="constrained", facecolor="white"), io.BytesIO()
+                picture.draw(figure.add_subplot(), self.arrays)
+                figure.savefig(stream, format="png", dpi=110)
+                pictures.append((picture.caption, base64.b64encode(stream.getvalue()).decode()))
         return _TEMPLATE.render(report=self, pictures=pictures, whole_page=whole_page)
-
-    def _repr_html_(self) -> str:
-        return self._html(whole_page=False)
-
-    def png(self, name: str) -> bytes:
-        """One of `cepkit.debugger.pictures.PICTURES` as a PNG."""
-        figure = Figure(figsize=(4.6, 3.8), layout="constrained", facecolor="white")
-        PICTURES[name].draw(figure.add_subplot(), self.arrays)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=110)
-        return stream.getvalue()
 
     def save(self, path: str | Path) -> Path:
         """Write one page that needs nothing else, pictures inside, and return its path; missing folders are made."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self._html(whole_page=True), encoding="utf-8", errors="replace")
+        path.write_text(self._repr_html_(whole_page=True), encoding="utf-8", errors="replace")
         return path

@@ -16,17 +16,17 @@ from cepkit.debugger.thresholds import CREDIBLE
 from cepkit.diffusion.denoisers import Denoiser, FunctionDenoiser, predict
 from cepkit.diffusion.guidance import same_schedule
 from cepkit.diffusion.process import perturb
-from cepkit.diffusion.sampling import METHODS, Step, initial_noise, sampling_steps
+from cepkit.diffusion.sampling import Step, initial_noise, sampling_steps
 from cepkit.diffusion.schedules import Schedule
 from cepkit.truth.exact import Mixture
 from cepkit.truth.fields import ExactDenoiser
 from cepkit.truth.metrics import PROBE_TIMES
-from cepkit.validation import check_name, check_number
+from cepkit.validation import check_number
 
 GRID_SIDE = 36  # points along a side of the pictures
 # what is added to the seed for each use of randomness, so that no two share their numbers
 _STREAMS = {
-    "data": 0, "target": 1, "support": 3, "null band": 4, "start": 5, "sampler": 6, "full noise": 7, "exact samples": 8,
+    "data": 0, "target": 1, "support": 3, "null band": 4, "start": 5, "full noise": 7, "exact samples": 8,
     "data energies": 9, "cloud": 10,
 }  # fmt: skip
 
@@ -79,11 +79,9 @@ class Scene:
         times: Iterable[float] = PROBE_TIMES,
         particles: int = 512,
         steps: int = 25,
-        method: str = "dpmpp2m",
         seed: int = 0,
         support: Tensor | None = None,
         device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
     ) -> None:
         given = {"score": score, "guidance": guidance, "energy": energy}
         if score is None and guidance is None:
@@ -99,7 +97,7 @@ class Scene:
         same_schedule(guidance, self.schedule, "guidance")
         self.truth, self.beta = check_truth(truth, beta, self.plane)
         self.support = check_support(support, self.plane)
-        self.device, self.dtype = device_and_dtype(device, dtype, self.support, given.values())
+        self.device, self.dtype = device_and_dtype(device, self.support, given.values())
         if score is None and truth is not None:
             score = ExactDenoiser(truth, self.schedule)
         if isinstance(score, Denoiser):
@@ -109,7 +107,6 @@ class Scene:
         self.scale = check_number(scale, name="scale")
         self.particles = check_number(particles, name="particles", low=16, integer=True)
         self.steps = check_number(steps, name="steps", low=1, integer=True)
-        self.method = check_name(method, METHODS, name="method")
         self.seed = check_number(seed, name="seed", low=0, integer=True)
         self.arrays: dict[str, np.ndarray] = {}
         self._fields: dict[tuple[str, float, int], Tensor | None] = {}
@@ -145,8 +142,9 @@ class Scene:
             points = self.support.to(device=self.device, dtype=self.dtype)
             chosen = torch.randperm(len(points), generator=self.generator("data"), device=self.device)[: self.particles]
             return Clean(points[chosen], None, "your points")
-        own = None if self.score is None else self.draw(steps=self.steps, scale=0.0)
-        if own is not None:
+        path = self.walk(steps=self.steps, scale=0.0)
+        if path is not None:
+            own = path[-1].x
             own = own[own.abs().amax(-1) < 100 * self.domain.reach]
             if len(own) > self.particles // 2:
                 return Clean(own, None, "the model's own unguided samples")
@@ -175,14 +173,12 @@ class Scene:
         "score", "guidance", "exact" (the exact guidance) and "exact score" are at the points where the guidance is looked at, and
         "data score" is the score at the noised data.
         """
-        found = {t: tuple(self._on_cloud(name, cloud, t) for name in names) for t, cloud in self.clouds.items()}
-        given = {t: fields for t, fields in found.items() if all(field is not None for field in fields)}
-        return {t: fields for t, fields in given.items() if bool(finite_rows(*fields).any())}
-
-    def _on_cloud(self, name: str, cloud: Cloud, t: float) -> Tensor | None:
-        if name == "data score":
-            return None if cloud.eps is None else self._field("score", t, cloud.x)
-        return self._field(name, t, cloud.guided)
+        found = {}
+        for t, cloud in self.clouds.items():
+            fields = [self._field(name, t, cloud.x if name == "data score" else cloud.guided) for name in names]
+            if all(field is not None for field in fields) and bool(finite_rows(*fields).any()):
+                found[t] = tuple(fields)
+        return found
 
     def on_grid(self, name: str, t: float) -> Tensor | None:
         """A field at the picture's points, (side * side, D)."""
@@ -196,7 +192,7 @@ class Scene:
             elif name == "exact score":
                 value = self.truth.score(x, t, self.schedule)
             else:
-                function = getattr(self, name)
+                function = getattr(self, name.removeprefix("data "))
                 value = None if function is None else function(x, t)
             self._fields[key] = value
         return self._fields[key]
@@ -215,16 +211,15 @@ class Scene:
 
     @cached_property
     def path(self) -> list[Step] | None:
-        """Every state of guided sampling with the given method, steps and scale; None where a callable fails."""
-        return None if self.score is None else self._walk(self.particles, self.steps, self.scale, self.method)
+        """Every state of guided sampling with the given steps and scale, from the seed's noise; None where a callable fails."""
+        return self.walk(steps=self.steps, scale=self.scale)
 
-    def draw(self, *, steps: int, scale: float, n: int | None = None) -> Tensor | None:
-        """Samples (n, D) from the seed's noise by a deterministic solver, None where a callable fails."""
-        path = self._walk(n or self.particles, steps, scale, "dpmpp2m" if self.method == "sde" else self.method)
-        return None if path is None else path[-1].x
-
-    def _walk(self, n: int, steps: int, scale: float, method: str) -> list[Step] | None:
-        noise = initial_noise((n, self.plane.dim), generator=self.generator("start"), dtype=self.dtype, device=self.device)
+    def walk(self, *, steps: int, scale: float, n: int | None = None) -> list[Step] | None:
+        """The same with other steps, another scale, or `n` particles."""
+        if self.score is None:
+            return None
+        shape = (n or self.particles, self.plane.dim)
+        noise = initial_noise(shape, generator=self.generator("start"), dtype=self.dtype, device=self.device)
         # values that are not finite are a fault near the data and the noise; further out they may be a consequence
         within = CREDIBLE * max(1.0, float(self.grid.abs().max()))
 
@@ -240,6 +235,6 @@ class Scene:
 
         denoiser = FunctionDenoiser(total, self.schedule, "score")
         try:
-            return list(sampling_steps(denoiser, noise, steps=steps, method=method, generator=self.generator("sampler")))
+            return list(sampling_steps(denoiser, noise, steps=steps))
         except CallFailed:
             return None

@@ -1,6 +1,5 @@
 """A plane through a space of D dimensions, and the rectangle of it that is looked at."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -35,17 +34,14 @@ class Slice:
         object.__setattr__(self, "basis", basis)
 
     @classmethod
-    def axes(cls, dim: int, i: int = 0, j: int = 1, *, at: Tensor | Sequence[float] | None = None) -> Self:
-        """The plane of coordinates i and j of a space of `dim`, the others held at their values in `at` (default 0)."""
+    def axes(cls, dim: int, i: int = 0, j: int = 1) -> Self:
+        """The plane of coordinates i and j of a space of `dim`, the others held at 0."""
         dim = check_number(dim, name="dim", low=2, integer=True)
         i = check_number(i, name="i", low=0, high=dim - 1, integer=True)
         j = check_number(j, name="j", low=0, high=dim - 1, integer=True)
         if i == j:
             raise ValueError(f"j: expected another coordinate than i = {i}, got {j}")
-        origin = torch.zeros(dim, dtype=torch.float64) if at is None else as_float64(at, "at")
-        if origin.shape != (dim,):
-            raise ValueError(f"at: expected shape ({dim},), got {tuple(origin.shape)}")
-        origin[[i, j]] = 0.0  # the slice coordinates are then the coordinates themselves
+        origin = torch.zeros(dim, dtype=torch.float64)
         return cls(origin, torch.eye(dim, dtype=torch.float64)[[i, j]], (f"$x_{{{i + 1}}}$", f"$x_{{{j + 1}}}$"))
 
     @classmethod

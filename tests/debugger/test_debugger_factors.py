@@ -96,5 +96,5 @@ def test_denoising_regression_recovers_a_factor_on_gaussian_data(t, factor):
     x0 = 1.5 * torch.randn((n, 2), generator=seeded(), dtype=torch.float64)
     x_t, eps = perturb(x0, t, schedule, generator=seeded(1))
     variance = 1.5**2 * schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2
-    found = regression_factor(factor * -x_t / variance, eps, float(schedule.sigma(t)))
-    assert abs(found.factor / factor - 1) < 4 * found.scatter and found.scatter < 0.02
+    found, scatter = regression_factor(factor * -x_t / variance, eps, float(schedule.sigma(t)))
+    assert abs(found / factor - 1) < 4 * scatter and scatter < 0.02

@@ -65,19 +65,13 @@ def test_another_schedule_parametrisation_and_float64_raise_no_alarm():
     schedule = VPCosine()
     exact = ExactGuidance(TOY.truth, BETA, schedule)
     denoiser = ExactDenoiser(TOY.truth, schedule, "v")
-    found = FieldDebugger(score=denoiser, guidance=exact, domain=4.5, dtype=torch.float64, **KNOWN, **FEW).run()
+    found = FieldDebugger(score=denoiser, guidance=exact, domain=4.5, support=TOY.sample(16)[0].double(), **KNOWN, **FEW).run()
     assert alarms(found) == set(), str(found)
 
 
 def test_thousands_of_particles_are_compared_with_as_many_exact_ones():
     found = report(particles=4096, times=(0.2,), steps=2, guidance=None)
-    assert "two exact sets of 4096" in found.finding("sample-distance").message
-
-
-@pytest.mark.parametrize("method", ["ddim", "sde"])
-def test_the_other_samplers_raise_no_alarm_with_enough_steps(method):
-    found = report(method=method, steps=60, particles=64, times=(0.1, 0.5))
-    assert alarms(found) == set(), str(found)
+    assert "Two exact sets of 4096" in found.finding("sample-distance").message
 
 
 # -- planted in the guidance ---------------------------------------------------------------------------------------

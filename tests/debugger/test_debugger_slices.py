@@ -16,7 +16,7 @@ def cloud(n=200, dim=5):
 
 def planes():
     x = cloud()
-    return [Slice.axes(5, 1, 3, at=x[0]), Slice.pca(x), Slice.through(x[0], x[1], x[2])]
+    return [Slice.axes(5, 1, 3), Slice.pca(x), Slice.through(x[0], x[1], x[2])]
 
 
 @pytest.mark.parametrize("plane", planes(), ids=["axes", "pca", "through"])
@@ -30,11 +30,8 @@ def test_points_of_the_plane_come_back(plane):
     assert plane.embed(uv.float()).dtype == torch.float32
 
 
-def test_axes_keep_the_other_coordinates_and_use_their_own_numbers():
-    at = torch.arange(4.0)
-    x = Slice.axes(4, 0, 2, at=at).embed(torch.tensor([7.0, 8.0]))
-    assert x.tolist() == [7.0, 1.0, 8.0, 3.0]
-    assert at.tolist() == [0.0, 1.0, 2.0, 3.0]
+def test_axes_use_the_coordinates_own_numbers():
+    assert Slice.axes(4, 0, 2).embed(torch.tensor([7.0, 8.0])).tolist() == [7.0, 0.0, 8.0, 0.0]
 
 
 def test_pca_finds_the_widest_plane():
@@ -55,7 +52,6 @@ def test_through_goes_through_its_points():
         (lambda: Slice.axes(3, 1, 1), "j: expected another"),
         (lambda: Slice.axes(2, 0, 2), "j: expected"),
         (lambda: Slice.axes(1), "dim: expected"),
-        (lambda: Slice.axes(3, at=[0.0]), "at: expected shape"),
         (lambda: Slice.pca(torch.zeros(2, 3)), "points: expected shape"),
         (lambda: Slice.through(torch.zeros(2), torch.ones(2), torch.ones(2) * 2), "c: expected three points"),
         (lambda: Slice.through(torch.zeros(2), torch.ones(3), torch.ones(2)), "a, b, c: expected"),

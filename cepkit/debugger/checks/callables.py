@@ -27,36 +27,27 @@ def check(scene: Scene) -> Findings:
     for function in scene.callables:
         kinds = dict.fromkeys(fault.kind for fault in function.faults)
         for kind in kinds:
-            yield _not_finite(function, scene) if kind == "non-finite" else _mistake(function, kind)
+            yield _mistake(function, kind, scene)
         if not kinds:
             text = f"The {function.name} gave tensors of the right shape in all of {function.calls} calls, finite near the data."
             yield Finding("calls", "ok", text)
 
 
-def _levels(times: list[float]) -> str:
-    times = sorted({round(t, 4) for t in times})
-    return f"t = {times[0]:g}" if len(times) == 1 else f"{len(times)} noise levels from t = {times[0]:g} to {times[-1]:g}"
-
-
-def _mistake(function: RecordedCallable, kind: str) -> Finding:
+def _mistake(function: RecordedCallable, kind: str, scene: Scene) -> Finding:
     faults = [fault for fault in function.faults if fault.kind == kind]
+    times = sorted({round(fault.t, 4) for fault in faults})
+    at = f" at t = {times[0]:g}"
+    if len(times) > 1:
+        at = f" at {len(times)} noise levels from t = {times[0]:g} to {times[-1]:g}"
     words, remedy = KINDS[kind]
-    # the way of calling that works is kept after the first failure, so its level says nothing
-    at = "" if kind in ("gradients", "time per row") else f" at {_levels([fault.t for fault in faults])}"
-    text = f"The {function.name} {words}{at}: {faults[0].came}."
-    severity = "warning" if kind == "dtype" else "error"
-    return Finding("calls", severity, text, figure=float(len(faults)), t=faults[0].t, remedy=remedy)
-
-
-def _not_finite(function: RecordedCallable, scene: Scene) -> Finding:
-    faults = [fault for fault in function.faults if fault.kind == "non-finite"]
-    words, remedy = KINDS["non-finite"]
+    if kind != "non-finite":
+        # the way of calling that works is kept after the first failure, so its level says nothing
+        at = "" if kind in ("gradients", "time per row") else at
+        text, severity = f"The {function.name} {words}{at}: {faults[0].came}.", "warning" if kind == "dtype" else "error"
+        return Finding("calls", severity, text, figure=float(len(faults)), t=faults[0].t, remedy=remedy)
     worst = max(faults, key=lambda fault: fault.share)
     uv = scene.plane.coordinates(worst.points)
     sides = zip(uv.min(0).values.tolist(), uv.max(0).values.tolist(), strict=True)
     box = " x ".join(f"[{low:.2f}, {high:.2f}]" for low, high in sides)
-    text = (
-        f"The {function.name} {words} at {_levels([fault.t for fault in faults])}. "
-        f"The worst is t = {worst.t:.3g}: {worst.came} ({worst.share:.1%}), in the box {box}."
-    )
+    text = f"The {function.name} {words}{at}. Worst is t = {worst.t:.3g}: {worst.came} ({worst.share:.1%}), in the box {box}."
     return Finding("non-finite", "error", text, figure=worst.share, x=uv.median(0).values, t=worst.t, remedy=remedy)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from cepkit.debugger import thresholds
 from cepkit.debugger.factors import finite_rows, rms
-from cepkit.debugger.findings import Finding, Findings
+from cepkit.debugger.findings import Finding, Findings, grade
 from cepkit.debugger.scene import Scene
 
 _POINTS = 128  # four calls each; the share of curl is a ratio of two means and needs no more
@@ -51,11 +51,7 @@ def check(scene: Scene) -> Findings:
     if jacobian is not None:
         curl = (jacobian[:, 1, 0] - jacobian[:, 0, 1]).abs() / max(rms(jacobian.flatten(1)), 1e-30) / 2**0.5
         scene.keep_map("curl_map", curl, t)
-    text = f"The curl of the guidance is at most {shares[t]:.1%} of its Jacobian, at t = {t:g}"
-    if shares[t] <= thresholds.CURL_WARNING:
-        yield Finding("curl", "ok", text + ": a gradient field.", figure=shares[t], t=t)
-        return
-    severity = "error" if shares[t] > thresholds.CURL_ERROR else "warning"
-    text += ". No energy has such a gradient."
+    text = f"The curl of the guidance is at most {shares[t]:.1%} of its Jacobian, at t = {t:g}. An energy gradient has none."
+    severity = grade(shares[t], warning=thresholds.CURL_WARNING, error=thresholds.CURL_ERROR)
     remedy = "a network whose output is a vector need not be a gradient: differentiate an energy instead; or a swapped index"
     yield Finding("curl", severity, text, figure=shares[t], x=scene.plane.coordinates(worst_x[t]), t=t, remedy=remedy)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from cepkit.debugger import thresholds
 from cepkit.debugger.factors import finite_rows
-from cepkit.debugger.findings import Finding, Findings
+from cepkit.debugger.findings import Finding, Findings, grade
 from cepkit.debugger.scene import Scene
 from cepkit.truth.metrics import mmd2, mmd2_null_band
 
@@ -29,8 +29,9 @@ def check(scene: Scene) -> Findings:
     yield _energy(scene, energies, exact_energies, data_energies)
     yield _distance(scene, x, exact[: len(x)], exact[len(x) : 2 * len(x)])
     if scene.guidance is not None and scene.scale != 1.0:
-        plain = scene.draw(steps=scene.steps, scale=1.0)
-        if plain is not None:
+        path = scene.walk(steps=scene.steps, scale=1.0)
+        if path is not None:
+            plain = path[-1].x
             unscaled = float(scene.truth.energy(plain[finite_rows(plain)]).mean())
             yield _scale(scene, float(energies.mean()), unscaled, float(exact_energies.mean()))
 
@@ -54,16 +55,14 @@ def _energy(scene: Scene, energies: Tensor, exact: Tensor, data: Tensor) -> Find
 def _distance(scene: Scene, x: Tensor, exact: Tensor, other: Tensor) -> Finding:
     distance = float(mmd2(x, exact))
     band = mmd2_null_band(exact, other, generator=scene.generator("null band"))
-    text = f"MMD² of the samples to exact ones is {distance:.2g}; two exact sets of {len(x)} reach {band.largest:.2g}"
-    if distance <= max(thresholds.MMD_TIMES_NULL * band.largest, thresholds.MMD_LEAST):
-        return Finding("sample-distance", "ok", text + ".", figure=distance)
-    remedy = "see the findings on the fields and on the steps; a factor in the guidance shows here too"
-    return Finding("sample-distance", "warning", text + ": the samples are not of the target.", figure=distance, remedy=remedy)
+    text = f"MMD² of the samples to exact ones is {distance:.2g}. Two exact sets of {len(x)} reach {band.largest:.2g} by chance."
+    severity = grade(distance, warning=max(thresholds.MMD_TIMES_NULL * band.largest, thresholds.MMD_LEAST))
+    remedy = "the samples are not of the target: see the findings on the fields and on the steps"
+    return Finding("sample-distance", severity, text, figure=distance, remedy=remedy)
 
 
 def _scale(scene: Scene, mean: float, unscaled: float, wanted: float) -> Finding:
-    text = f"At scale {scene.scale:g} the mean energy is {mean:.3f}, at scale 1 {unscaled:.3f}, and the target's {wanted:.3f}"
+    text = f"At scale {scene.scale:g} the mean energy is {mean:.3f}, at scale 1 {unscaled:.3f}, and the target's {wanted:.3f}."
     if abs(unscaled - wanted) >= abs(mean - wanted) or abs(mean - wanted) < thresholds.ENERGY_SHIFT:
-        return Finding("scale", "note", text + ".", figure=scene.scale)
-    remedy = "set scale=1 and change beta instead"
-    return Finding("scale", "warning", text + ": scale 1 is nearer.", figure=scene.scale, remedy=remedy)
+        return Finding("scale", "note", text, figure=scene.scale)
+    return Finding("scale", "warning", text, figure=scene.scale, remedy="scale 1 is nearer: set scale=1 and change beta instead")

@@ -8,7 +8,6 @@ and a score that is c times right shows 1/c as the ratio of the two sides.
 """
 
 import math
-from typing import NamedTuple
 
 from torch import Tensor
 
@@ -18,36 +17,34 @@ from cepkit.debugger.findings import Finding, Findings
 from cepkit.debugger.scene import Scene
 
 
-class Regression(NamedTuple):
-    """A factor from denoising regression, NaN if undefined, and its standard error relative to it."""
+def regression_factor(score: Tensor, eps: Tensor, sigma_t: float) -> tuple[float, float]:
+    """c such that score / c is calibrated: -sigma_t E|score|^2 / E[score . eps], over pairs (n, D), and its relative error.
 
-    factor: float
-    scatter: float
-
-
-def regression_factor(score: Tensor, eps: Tensor, sigma_t: float) -> Regression:
-    """c such that score / c is calibrated: -sigma_t E|score|^2 / E[score . eps], over pairs (n, D)."""
+    The factor is NaN where it is undefined.
+    """
     rows = finite_rows(score)
     s, e = score[rows].double(), eps[rows].double()
     cross, square = (s * e).sum(-1), s.square().sum(-1)
     mean = float(cross.mean()) if len(cross) > 1 else 0.0
     if mean == 0.0:
-        return Regression(math.nan, math.inf)
+        return math.nan, math.inf
     factor = -sigma_t * float(square.mean()) / mean
     # the two means rise and fall together, so the scatter is that of their difference
-    return Regression(factor, float((cross / mean - square / square.mean()).std()) / math.sqrt(len(cross)))
+    return factor, float((cross / mean - square / square.mean()).std()) / math.sqrt(len(cross))
 
 
 def check(scene: Scene) -> Findings:
     """Is the score calibrated, or an eps, or a score without its factor?"""
+    if scene.clean.data is None:
+        return
     fits = {
         t: regression_factor(score, scene.clouds[t].eps, float(scene.schedule.sigma(t)))
         for t, (score,) in scene.fields("data score").items()
     }
-    fits = {t: fit for t, fit in fits.items() if math.isfinite(fit.factor)}
+    fits = {t: fit for t, fit in fits.items() if math.isfinite(fit[0])}
     if not fits:
         return
-    factors = {t: fit.factor for t, fit in fits.items()}
+    factors = {t: factor for t, (factor, _) in fits.items()}
     scene.keep_curve("regression_factor", factors)
     t = max(factors, key=lambda t: abs(math.log(max(abs(factors[t]), 1e-9))) + 10 * (factors[t] < 0))
     source = scene.clean.source

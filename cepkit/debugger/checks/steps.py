@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from cepkit.debugger.factors import finite_rows
-from cepkit.debugger.findings import Finding, Findings
+from cepkit.debugger.findings import Finding, Findings, grade
 from cepkit.debugger.scene import Scene
 from cepkit.debugger.thresholds import STEPS_ERROR, STEPS_WARNING
 
@@ -25,13 +25,11 @@ def displacement(a: Tensor, b: Tensor) -> float:
 
 def check(scene: Scene) -> Findings:
     """Do the samples still move when the steps are doubled?"""
-    if scene.score is None:
-        return
     counts = [scene.steps * k for k in (1, 2, 4)]
-    runs = [scene.draw(steps=count, scale=scene.scale, n=min(scene.particles, _PARTICLES)) for count in counts]
+    runs = [scene.walk(steps=count, scale=scene.scale, n=min(scene.particles, _PARTICLES)) for count in counts]
     if any(run is None for run in runs):
         return
-    first, second = (displacement(a, b) for a, b in itertools.pairwise(runs))
+    first, second = (displacement(a[-1].x, b[-1].x) for a, b in itertools.pairwise(runs))
     scene.arrays.update({"step_counts": np.array(counts), "step_displacement": np.array([first, second])})
     if not math.isfinite(first):
         text = f"The samples with {scene.steps} steps are not finite, so nothing can be said of the steps."
@@ -42,10 +40,7 @@ def check(scene: Scene) -> Findings:
         f"From {counts[0]} to {counts[1]} steps the samples move by {first:.1%} of their spread, "
         f"to {counts[2]} by {second:.1%}{order}."
     )
-    if first <= STEPS_WARNING:
-        yield Finding("steps", "ok", text, figure=first)
-        return
     remedy = f"too few steps: try {counts[1] if second <= STEPS_WARNING else f'more than {counts[2]}'}"
     if second > max(0.5 * first, STEPS_WARNING):
         remedy += "; doubling them hardly helps, so a field is probably rough or too strong"
-    yield Finding("steps", "error" if first > STEPS_ERROR else "warning", text, figure=first, remedy=remedy)
+    yield Finding("steps", grade(first, warning=STEPS_WARNING, error=STEPS_ERROR), text, figure=first, remedy=remedy)
