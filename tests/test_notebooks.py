@@ -1,4 +1,7 @@
-"""Every notebook runs as shipped, its exercises wait for an answer, and the folded solutions pass their own checks."""
+"""Every notebook runs, its exercises wait for an answer, and the folded solutions pass their own checks.
+
+Here in its short version (CEPKIT_QUICK=1); as shipped among the slow tests.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 SOLUTION = re.compile(r"<summary>Solution</summary>\s*```python\n(.*?)```", re.DOTALL)
 LONGEST_CELL = 18
-SHORT = ("07_offline_rl",)  # trains for minutes as shipped: here, in its short version
 SECONDS = 600  # for one cell, on a very busy machine; `make bench` measures
 
 
@@ -46,17 +48,25 @@ def test_the_course_is_numbered_without_gaps():
     assert [path.name[:2] for path in NOTEBOOKS] == [f"{number:02d}" for number in range(9)]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs_as_shipped_and_its_solutions_pass(path, monkeypatch):
-    monkeypatch.setenv("CEPKIT_QUICK", str(int(path.stem in SHORT)))
-    notebook, asked, solved = with_solutions(nbformat.read(path, as_version=4))
-    assert len(asked) >= 3
-    start = time.perf_counter()
+def execute(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Run every cell in a kernel of its own, in the notebook's folder."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the Jupyter machinery, not of the notebook: its kernel is another process
         NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": path.parent}}).execute()
-    seconds = time.perf_counter() - start
-    print(f"{path.stem}: {seconds:.0f} s, {len(asked)} exercises")
+
+
+@pytest.mark.parametrize(
+    ("path", "short"),
+    [pytest.param(path, True, id=path.stem) for path in NOTEBOOKS]
+    + [pytest.param(path, False, id=f"{path.stem}, as shipped", marks=pytest.mark.slow) for path in NOTEBOOKS],
+)
+def test_it_runs_and_its_solutions_pass(path, short, monkeypatch):
+    monkeypatch.setenv("CEPKIT_QUICK", str(int(short)))
+    notebook, asked, solved = with_solutions(nbformat.read(path, as_version=4))
+    assert len(asked) >= 3
+    start = time.perf_counter()
+    execute(notebook, path)
+    print(f"{path.stem}: {time.perf_counter() - start:.0f} s, {len(asked)} exercises")
     for blank, answered in zip(asked, solved, strict=True):
         assert verdict(notebook.cells[blank]).startswith("○ Your turn")
         assert verdict(notebook.cells[answered]).startswith("✓ Right"), verdict(notebook.cells[answered])
@@ -96,7 +106,10 @@ def test_links_to_other_notebooks_exist(path):
 OWN = 'from_points("../data/wine.csv", std=0.2)'
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS[:5], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if number else []) for number, path in enumerate(NOTEBOOKS[:5])],
+)
 def test_every_view_works_on_your_own_points(path, monkeypatch):
     """The toy each notebook works with, replaced by a CSV file; the exercises, which speak of a certain toy, left out."""
     monkeypatch.setenv("CEPKIT_QUICK", "1")
@@ -110,6 +123,4 @@ def test_every_view_works_on_your_own_points(path, monkeypatch):
         replaced += count + labs + more
     assert replaced
     notebook.cells.insert(0, nbformat.v4.new_code_cell("from cepkit import from_points"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        NotebookClient(notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": path.parent}}).execute()
+    execute(notebook, path)

@@ -18,7 +18,7 @@ def pytest_configure(config):
 def device():
     name = os.environ.get("CEPKIT_DEVICE", "cuda")
     if name == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device on this machine")
+        pytest.skip("the GPU (make gpu, on a machine with CUDA)")
     return torch.device(name)
 
 

@@ -27,7 +27,7 @@ from defects import DEFECTS, Defect
 ROOT = Path(__file__).parents[2]
 AT_ONCE = 2
 LONGEST = 1800  # seconds of one pytest; a suite that hangs has noticed
-_COPIED, _LINKED = ("cepkit", "tests", "notebooks", "docs", ".ci"), ("data",)
+_COPIED = ("cepkit", "tests", "notebooks", "docs", "data", ".ci")
 _LATE = ("tests/browser", "tests/test_notebooks.py")  # asked last: they take longest
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
@@ -57,13 +57,11 @@ def check_fit(defect: Defect, root: Path = ROOT) -> str:
 
 
 def copy_tree(target: Path) -> Path:
-    """Copy what defects and tests may change; the data are linked."""
+    """Copy what the tests need."""
     target.mkdir()
     for path in ROOT.iterdir():
         if path.name in _COPIED:
             shutil.copytree(path, target / path.name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif path.name in _LINKED:
-            (target / path.name).symlink_to(path)
         elif path.is_file() and path.name != ".git":
             shutil.copy(path, target)
     return target
