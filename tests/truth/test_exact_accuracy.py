@@ -17,6 +17,7 @@ from checks import (
     float32_errors,
     gaussians_energy_t,
     gaussians_log_q,
+    grid,
     node_doubling_errors,
     noisy_points,
     seeded,
@@ -34,7 +35,7 @@ LINEAR = VPLinear()
 # -- references that do not use the library ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("t", [0.002, 0.05, 0.5, 1.0])
+@pytest.mark.parametrize("t", [0.002, pytest.param(0.05, marks=pytest.mark.slow), 0.5, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_log_q_and_energies_agree_with_brute_force(toy, t):
     x = torch.cat([noisy_points(toy.truth, t, n=15), noisy_points(toy.truth.tilt(10.0), t, n=15, seed=1)])
     for actual, expected in (
@@ -68,8 +69,7 @@ def test_rings_are_bessel_functions(t):
     torch.testing.assert_close(toy_named("rings").truth.log_q(x, t, LINEAR), expected, rtol=1e-9, atol=1e-6)
 
 
-@pytest.mark.parametrize("beta", BETAS)
-@pytest.mark.parametrize("t", TIMES)
+@pytest.mark.parametrize(("t", "beta"), grid(TIMES, BETAS, (0.01, 10.0), (0.5, 50.0)))
 def test_eight_gaussians_are_a_sum_of_eight_terms(t, beta):
     x, truth = square_grid(15).reshape(-1, 2), toy_named("8gaussians").truth
     mean, std, log_weight, energy = eight_gaussians()
@@ -91,8 +91,7 @@ def test_the_helper_doubles_the_nodes_at_every_blur():
             assert count >= 1.9 * truth.components(blur).count, (name, blur)
 
 
-@pytest.mark.parametrize("beta", BETAS)
-@pytest.mark.parametrize("t", TIMES)
+@pytest.mark.parametrize(("t", "beta"), grid(TIMES, BETAS, (0.002, 50.0), (0.2, 10.0), (0.9, 1.0)))
 def test_twice_the_nodes_change_nothing_beyond_a_millionth(toy, t, beta):
     for name, error in node_doubling_errors(toy, t, beta).items():
         assert error <= 1e-6, f"{name}: {error:.2e}"
@@ -108,7 +107,7 @@ def ratio_and_error(weight, value):
     return mean, (share * (value - mean)).square().sum(0).sqrt()
 
 
-@pytest.mark.parametrize("t", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("t", [pytest.param(0.2, marks=pytest.mark.slow), 0.5, pytest.param(0.8, marks=pytest.mark.slow)])
 def test_a_million_samples_of_the_recipe_agree_with_the_truth(toy, t):
     x0, energy = toy.sample(1_000_000, generator=seeded(7), dtype=torch.float64)
     beta, (alpha, sigma) = 4.0, alpha_sigma(t)
@@ -128,8 +127,7 @@ def test_a_million_samples_of_the_recipe_agree_with_the_truth(toy, t):
 # -- float32 -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("beta", [0.0, 3.0, 50.0])
-@pytest.mark.parametrize("t", FINE_TIMES)
+@pytest.mark.parametrize(("t", "beta"), grid(FINE_TIMES, (0.0, 3.0, 50.0), (1e-3, 50.0), (0.2, 3.0), (1.0, 50.0)))
 def test_float32_is_finite_on_the_whole_square(toy, t, beta):
     grid = square_grid(25, dtype=torch.float32)
     scattered = (grid + 0.01 * torch.randn(grid.shape, generator=seeded())).reshape(-1, 2).clamp(-6, 6)
@@ -138,8 +136,7 @@ def test_float32_is_finite_on_the_whole_square(toy, t, beta):
             assert bool(value.isfinite().all()), name
 
 
-@pytest.mark.parametrize("beta", [3.0, 50.0])
-@pytest.mark.parametrize("t", FINE_TIMES)
+@pytest.mark.parametrize(("t", "beta"), grid(FINE_TIMES, (3.0, 50.0), (1e-3, 50.0), (0.2, 3.0), (0.9, 50.0)))
 def test_float32_is_within_a_thousandth_where_the_mass_is(toy, t, beta):
     for name, error in float32_errors(toy.truth, t, beta).items():
         assert error <= 1e-3, f"{name}: {error:.2e}"
