@@ -9,9 +9,10 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from cepkit.commands.options import choose_device, optional, read_numbers
+from cepkit.learning.checkpoints import write_atomically
 from cepkit.rl.agent.qgpo_run import load_run, read_config, run_folders
 from cepkit.rl.envs.engines import ENGINES, Environment, find_environment
-from cepkit.rl.study.leaderboard import write_report
+from cepkit.rl.study.leaderboard import Experiment, find_experiments, leaderboard, scale_figure
 from cepkit.rl.study.results import K, Result, differences, evaluate_run, pool
 from cepkit.validation import check_name, check_number
 
@@ -101,7 +102,7 @@ def results_table(results: list[Result]) -> str:
         score = "" if pooled.score is None else f"{pooled.score[0]:.1f}"
         success = "" if pooled.success is None else f"{pooled.success:.0%}"
         interval = "{:.2f} to {:.2f}".format(*pooled.interval)
-        counts = f"{len(pooled.runs):>5} {pooled.returns.numel():>8}"
+        counts = f"{len(pooled.returns):>5} {pooled.returns.numel():>8}"
         lines.append(f"{name:<11} {counts} {pooled.mean:>9.2f}  {interval:<20} {score:>6} {success:>8}".rstrip())
     return "\n".join(lines)
 
@@ -121,11 +122,21 @@ def report(
     if not folders:
         raise ValueError("folders: expected at least one run folder, or folder of runs seed-<n>")
     name = out.with_suffix("") if out.suffix in (".md", ".png") else out
+    if not name.name:
+        raise ValueError(f"--out: expected the name of a file, got {str(out)!r}")
     table, figure = (Path(f"{name}{suffix}") for suffix in (".md", ".png"))
     known = table.is_file() and table.read_bytes().startswith(_HEADING.encode())
     for path in (table, figure):
         if path.exists() and not known:
             raise ValueError(f"--out: expected a new name or that of a report, but {path} is none; choose another")
-    text, paths = write_report(folders, out)
-    print(text)
-    print(f"\nWritten: {', '.join(map(str, paths))}")
+    experiments: list[Experiment] = []
+    for folder in dict.fromkeys(folders):
+        found = find_experiments(folder)
+        if not found:
+            raise ValueError(f"{folder}: expected runs that have been evaluated, found none; first: cepkit eval {folder}")
+        experiments += found
+    text = leaderboard(experiments)
+    table.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(table, (text + "\n").encode())
+    scale_figure(experiments).savefig(figure, dpi=110, facecolor="white")
+    print(f"{text}\n\nWritten: {table}, {figure}")

@@ -19,8 +19,6 @@ from cepkit.rl.envs.engines import Environment, find_environment
 from cepkit.rl.envs.rollouts import Policy, act
 from cepkit.validation import check_number
 
-AT_ONCE = 64
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -72,7 +70,7 @@ def evaluate(
     episodes: int = 10,
     engine: str | None = None,
     seed: int = 0,
-    at_once: int = AT_ONCE,
+    at_once: int = 64,
     device: torch.device | str = "cpu",
 ) -> Evaluation:
     """Run whole episodes and return what they earned.

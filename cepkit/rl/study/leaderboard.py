@@ -12,7 +12,6 @@ et al. 2022); Diffusion-QL (Wang et al. 2023); IDQL (Hansen-Estruch et al. 2023)
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from typing import NamedTuple
 import jinja2
 from matplotlib.figure import Figure
 
-from cepkit.learning.checkpoints import write_atomically
 from cepkit.rl.study.results import BEST_OF_K, CLONING, Pooled, Result, pool, read_results, scale_name, scale_of, weights_of
 
 _FOLDER = Path(__file__).parent
@@ -183,28 +181,3 @@ def scale_figure(experiments: Sequence[Experiment]) -> Figure:
 def _point(pooled: Pooled) -> tuple[float, float, float]:
     """Score, or else return, with the ends of its interval."""
     return (pooled.mean, *pooled.interval) if pooled.score is None else pooled.score
-
-
-def write_report(folders: Sequence[str | Path], out: str | Path) -> tuple[str, list[Path]]:
-    """Write the leaderboard to <out>.md and the figure to <out>.png; return the leaderboard and both paths.
-
-    Raises:
-        ValueError: a folder without evaluated runs, an evaluation file that cannot be read, or `out` without a file name.
-        OSError: the place cannot be written.
-    """
-    out = Path(str(out).removesuffix(".md").removesuffix(".png"))
-    if not out.name:
-        raise ValueError(f"out: expected the name of a file, got {str(out)!r}")
-    experiments = []
-    for folder in dict.fromkeys(map(Path, folders)):
-        found = find_experiments(folder)
-        if not found:
-            raise ValueError(f"{folder}: expected runs that have been evaluated, found none; first: cepkit eval {folder}")
-        experiments += found
-    text, picture = leaderboard(experiments), io.BytesIO()
-    scale_figure(experiments).savefig(picture, format="png", dpi=110, facecolor="white")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    paths = [Path(f"{out}.md"), Path(f"{out}.png")]
-    for path, content in zip(paths, ((text + "\n").encode(), picture.getvalue()), strict=True):
-        write_atomically(path, content)
-    return text, paths

@@ -19,7 +19,7 @@ from cepkit.canvas.working_widget import WorkingWidget
 from cepkit.rl.agent.baselines import best_of_k_policy, clone_policy, guided_policy
 from cepkit.rl.agent.qgpo import QGPO
 from cepkit.rl.envs import maze
-from cepkit.rl.envs.engines import make_env
+from cepkit.rl.envs.engines import find_environment
 from cepkit.rl.envs.rollouts import act
 from cepkit.rl.study.action_slices import ARROWS, REACH, SIDE, ActionSlice, action_slice, energy_slice
 from cepkit.rl.study.figures import POLICY_COLOURS
@@ -204,9 +204,9 @@ class MazeLab(WorkingWidget):
         if self.qgpo.cloning is not None:
             policies["cloning"] = partial(clone_policy, self.qgpo)
         policies["best of K"] = best_of_k_policy(self.qgpo, self.qgpo.config.support_actions, self.seed)
-        envs = {name: make_env(maze.NAME) for name in policies}
-        try:
-            start = {"state": self.state.numpy()}
+        start = {"state": self.state.numpy()}
+        with find_environment(maze.NAME).opened(len(policies)) as opened:
+            envs = dict(zip(policies, opened, strict=True))
             states = {name: env.reset(seed=self.seed, options=start)[0] for name, env in envs.items()}
             paths = {name: [state[:2]] for name, state in states.items()}
             earned, shown = dict.fromkeys(policies, 0.0), time.perf_counter()
@@ -222,6 +222,3 @@ class MazeLab(WorkingWidget):
                     self.paths = {**about, "paths": packed, "returns": dict(earned)}
                     shown = time.perf_counter()
                 yield
-        finally:
-            for env in envs.values():
-                env.close()

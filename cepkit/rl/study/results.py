@@ -44,43 +44,24 @@ _MEASURED = ("returns", "lengths", "success", "score")
 
 @dataclass(frozen=True)
 class Result:
-    """One policy of one run, evaluated.
+    """One policy of one run, evaluated: the content of one file."""
 
-    Attributes:
-        data: name of the dataset that the run was trained on.
-        run_seed: of the training.
-        policy: "scale-<s>", "cloning" or "best-of-16".
-        environment: the name it was evaluated under.
-        engine: one of `cepkit.rl.ENGINES`.
-        gymnasium_id: Gymnasium's name of the environment.
-        versions: of cepkit, torch, python, gymnasium and mujoco (and gymnasium-robotics for mazes).
-        notes: how the environment differs from the task of that name.
-        seed: of the episodes' starts.
-        episodes: how many.
-        checkpoint: which weights; always "last", those after the last step.
-        weights: SHA-256 over the files of the weights.
-        returns: of each episode.
-        lengths: steps of each episode.
-        success: whether each episode reached the goal, for mazes.
-        score: D4RL's normalised score of the mean return, where D4RL defines one.
-    """
-
-    data: str
-    run_seed: int
-    policy: str
-    environment: str
-    engine: str
-    gymnasium_id: str
-    versions: dict[str, str]
-    notes: list[str]
-    seed: int
-    episodes: int
-    checkpoint: str
-    weights: str
-    returns: list[float]
-    lengths: list[int]
-    success: list[bool] | None
-    score: float | None
+    data: str  # name of the dataset that the run was trained on
+    run_seed: int  # of the training
+    policy: str  # "scale-<s>", "cloning" or "best-of-16"
+    environment: str  # the name it was evaluated under
+    engine: str  # one of `cepkit.rl.ENGINES`
+    gymnasium_id: str  # Gymnasium's name of the environment
+    versions: dict[str, str]  # of cepkit, torch, python, gymnasium and mujoco (and gymnasium-robotics for mazes)
+    notes: list[str]  # how the environment differs from the task of that name
+    seed: int  # of the episodes' starts
+    episodes: int  # how many
+    checkpoint: str  # which weights; always "last", those after the last step
+    weights: str  # SHA-256 over the files of the weights
+    returns: list[float]  # of each episode
+    lengths: list[int]  # steps of each episode
+    success: list[bool] | None  # whether each episode reached the goal, for mazes
+    score: float | None  # D4RL's normalised score of the mean return, where D4RL defines one
 
     @property
     def settings(self) -> dict[str, object]:
@@ -116,16 +97,12 @@ class Pooled:
         interval: 95 % interval of the mean return, see `cepkit.rl.study.evaluate.mean_interval`.
         score: D4RL's normalised score of the mean and of both ends of the interval, where D4RL defines one.
         success: share of episodes that reached the goal, for mazes.
-        runs: training seeds.
-        seeds: of the episodes' starts.
     """
 
     returns: Tensor
     interval: tuple[float, float]
     score: tuple[float, float, float] | None
     success: float | None
-    runs: tuple[int, ...]
-    seeds: tuple[int, ...]
 
     @property
     def mean(self) -> float:
@@ -134,14 +111,14 @@ class Pooled:
 
 
 def pool(results: Sequence[Result]) -> Pooled:
-    """Pool the results of one policy: the episodes of a run are concatenated, whatever the seed of their starts.
+    """Pool the results of one policy: runs by rising training seed, the episodes of each concatenated over evaluation seeds.
 
     Raises:
         ValueError: no results, runs with different numbers of episodes, or several policies or environments.
     """
     if len({(r.policy, r.environment, r.engine) for r in results}) != 1:
         raise ValueError("results: expected those of one policy on one engine, got none or several")
-    runs = tuple(sorted({r.run_seed for r in results}))
+    runs = sorted({r.run_seed for r in results})
     rows = [[value for r in results if r.run_seed == run for value in r.returns] for run in runs]
     if len({len(row) for row in rows}) > 1:
         raise ValueError(f"results: expected as many episodes of every run, got {[len(row) for row in rows]}")
@@ -151,7 +128,7 @@ def pool(results: Sequence[Result]) -> Pooled:
         score = tuple(float(normalized_score(results[0].environment, end)) for end in (float(returns.mean()), *interval))
     if all(r.success is not None for r in results):
         success = float(np.concatenate([r.success for r in results]).mean())
-    return Pooled(returns, interval, score, success, runs, tuple(sorted({r.seed for r in results})))
+    return Pooled(returns, interval, score, success)
 
 
 def scale_name(scale: float) -> str:

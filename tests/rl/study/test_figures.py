@@ -54,6 +54,7 @@ def test_a_state_is_a_dot_with_an_arrow_where_it_moves(ax):
 def test_behaviour_and_q_share_the_square_and_q_is_dark_where_it_is_high(ax, actions):
     assert figures.behaviour(ax, actions) is ax
     (support,) = ax.collections
+    assert ax.images[0].get_clim() == (0, 1)
     assert support.get_array().tolist() == [1.0, 2.0] and support.get_offsets().tolist() == actions.support.tolist()
     over = figures.q_map(Figure().subplots(), actions, drawn=actions.draws)
     assert over.get_xlim() == ax.get_xlim() == (-1.08, 1.08) and over.lines[0].get_xydata().tolist() == actions.draws.tolist()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from cli_runs import keep, result
 
 from cepkit.rl.data.scores import normalized_score
-from cepkit.rl.study.leaderboard import PAPER_SCORES, find_experiments, leaderboard, scale_figure, write_report
+from cepkit.rl.study.leaderboard import PAPER_SCORES, find_experiments, leaderboard, scale_figure
 
 HOPPER = "hopper-medium-v2"
 RETURNS = {"scale-0": 10.0, "scale-1": 30.0, "scale-3": 50.0}
@@ -31,8 +29,7 @@ def rows(text, policy):
 
 
 def test_with_one_evaluation_seed_the_row_says_that_the_scale_was_selected_on_these_episodes(tmp_path):
-    evaluated(tmp_path / "runs", score=1.0)
-    text, paths = write_report([tmp_path / "runs"], tmp_path / "out" / "mine.md")
+    text = leaderboard(find_experiments(evaluated(tmp_path, score=1.0)))
     (row,) = rows(text, "QGPO")
     assert row["scale s"] == "3" and row["how the scale was chosen"] == "selected on these episodes"
     assert row["return (95 % interval)"] == "50.0 (50.0 to 50.0)" and row["training seeds"] == "0, 1"
@@ -46,8 +43,6 @@ def test_with_one_evaluation_seed_the_row_says_that_the_scale_was_selected_on_th
     assert [rows(text, p)[0]["return (95 % interval)"][:4] for p in ("behaviour model", "best of 16 by Q")] == ["10.0", "40.0"]
     for caveat in ("evaluate with another --seed", "final weights", "student's t", "arxiv 2304.12824", "not measured here"):
         assert caveat in text.lower()
-    assert paths == [tmp_path / "out" / "mine.md", tmp_path / "out" / "mine.png"]
-    assert paths[0].read_text(encoding="utf-8") == text + "\n" and paths[1].read_bytes().startswith(b"\x89PNG")
 
 
 def test_with_two_evaluation_seeds_the_scale_is_chosen_on_the_first_and_reported_on_the_second(tmp_path):
@@ -90,10 +85,9 @@ def test_engines_and_numbers_of_episodes_are_not_mixed_and_differences_are_said(
     evaluated(folder, runs=(0,), engine="gymnasium-v5", notes=["scores differ from D4RL's"])
     keep(folder, result("scale-1", [1.0]))
     assert len(find_experiments(folder)) == 3
-    text, _ = write_report([folder, folder, folder / "seed-0"], tmp_path / "report")
-    assert len(rows(text, "QGPO")) == 6 and text.count("- scores differ from D4RL's") == 1
+    text = leaderboard(find_experiments(folder))
+    assert len(rows(text, "QGPO")) == 3 and text.count("- scores differ from D4RL's") == 1
     assert "one training seed, so its interval says nothing about another training" in text
-    assert (tmp_path / "report.md").is_file() and (tmp_path / "report.png").is_file()
 
 
 @pytest.mark.parametrize("place", ["hopper", "deep/er"])
@@ -124,7 +118,7 @@ def test_a_hostile_name_stays_in_its_cell_and_is_no_html(tmp_path):
     assert "<script" not in text and "<b>" not in text and "&lt;script>alert(1)&lt;/script> \\| $x^  ## a |" in text
     assert "\n## a" not in text
     assert scale_figure(find_experiments(tmp_path)).axes[0].get_title().startswith("<script>")
-    write_report([tmp_path], tmp_path / "report")  # a title that would be broken mathematics
+    scale_figure(find_experiments(tmp_path)).savefig(tmp_path / "report.png")  # a title that would be broken mathematics
 
 
 def test_the_figure_has_a_panel_for_each_experiment_with_scores_or_returns(tmp_path):
@@ -136,19 +130,6 @@ def test_the_figure_has_a_panel_for_each_experiment_with_scores_or_returns(tmp_p
     assert [one.get_ydata()[0] for one in (cloning, best)] == pytest.approx([normalized_score(HOPPER, r) for r in (20.0, 40.0)])
     assert first.get_ylabel().startswith("normalised score") and second.get_ylabel().startswith("return")
     assert len(second.lines) == 1 and list(second.lines[0].get_ydata()) == [2.0]
-
-
-def test_mistakes_are_named(tmp_path):
-    with pytest.raises(ValueError, match="expected runs that have been evaluated, found none; first: cepkit eval"):
-        write_report([tmp_path], tmp_path / "report")
-    assert not (tmp_path / "report.md").exists()
-    evaluated(tmp_path / "runs")
-    for out in (Path("/"), Path(".")):
-        with pytest.raises(ValueError, match="out: expected the name of a file"):
-            write_report([tmp_path / "runs"], out)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
-        write_report([tmp_path / "runs"], tmp_path / "file" / "report")
 
 
 @pytest.mark.parametrize(
