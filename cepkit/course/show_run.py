@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 from cepkit import plots
 from cepkit.course.comparison import Comparison, compare
+from cepkit.course.normalized import NormalizedGuidance
 from cepkit.diffusion.denoisers import Denoiser
 from cepkit.diffusion.guidance import Guidance, Guided
 from cepkit.diffusion.sampling import sample
 from cepkit.learning.checkpoints import write_atomically
-from cepkit.learning.normalized import NormalizedGuidance
 from cepkit.learning.points_run import LoadedRun, load_run
 from cepkit.truth.fields import ExactDenoiser, toy_estimators
 from cepkit.truth.metrics import PROBE_TIMES

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from cepkit.diffusion.denoisers import Denoiser, predict
+from cepkit.lab.gridded import GriddedTruth
 from cepkit.lab.panels import Guard
 from cepkit.truth.fields import ExactGuidance
-from cepkit.truth.gridded import GriddedTruth
 from cepkit.truth.metrics import ErrorProbe, kernel_bandwidths, mmd2, mode_masses, relative_error, total_variation
 from cepkit.truth.toys import Toy
 

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from cepkit.diffusion.guidance import ZeroGuidance
 from cepkit.diffusion.schedules import Schedule
+from cepkit.lab.gridded import GriddedTruth
 from cepkit.lab.tabulated import Field, tabulated
 from cepkit.learning.loop import OBJECTIVES, Training, TrainingConfig
 from cepkit.truth.fields import toy_estimators
-from cepkit.truth.gridded import GriddedTruth
 from cepkit.truth.toys import Toy
 from cepkit.validation import check_name, check_number
 

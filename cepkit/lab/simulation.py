@@ -20,11 +20,11 @@ from cepkit.diffusion.denoisers import Denoiser, FunctionDenoiser
 from cepkit.diffusion.guidance import Guided
 from cepkit.diffusion.sampling import METHODS, Step, initial_noise, time_grid, walk
 from cepkit.diffusion.schedules import VPLinear
+from cepkit.lab.gridded import GriddedTruth
 from cepkit.lab.measures import FieldMeasures, Measures, SampleMeasures
 from cepkit.lab.panels import Estimators, Guard
 from cepkit.lab.tabulated import Field, GuidedScoreTables, table_of
 from cepkit.truth.fields import ExactDenoiser
-from cepkit.truth.gridded import GriddedTruth
 from cepkit.truth.toys import Toy
 from cepkit.validation import check_beta, check_name, check_number
 

@@ -19,9 +19,9 @@ from cepkit.diffusion.denoisers import predict
 from cepkit.diffusion.guidance import DPSGuidance, Guidance, ZeroGuidance
 from cepkit.diffusion.process import eps_from_score, x0_from_eps
 from cepkit.diffusion.schedules import Schedule
+from cepkit.lab.gridded import GriddedTruth
 from cepkit.truth.exact import Mixture
 from cepkit.truth.fields import ExactDenoiser, ExactGuidance, MeanEnergyGuidance
-from cepkit.truth.gridded import GriddedTruth
 
 Field = Callable[[Tensor, Tensor | float], Tensor]
 Table = Callable[[float], Tensor]  # t -> a field at the grid's points and 1 where it holds, (3, side, side)

@@ -10,7 +10,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "history": ["History"],
         "log": ["read_log"],
         "loop": ["NonFiniteLoss", "Training", "TrainingConfig", "TrainingStep"],
-        "normalized": ["NormalizedGuidance"],
         "points_run": ["LoadedRun", "load_run", "resume_run", "start_run"],
         "run": ["Run"],
         "networks": ["MLPDenoiser", "MLPEnergy"],

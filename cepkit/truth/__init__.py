@@ -9,7 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "toys": ["TOYS", "Toy", "make_toy"],
         "own_points": ["from_points"],
         "fields": ["ExactDenoiser", "ExactGuidance", "MeanEnergyGuidance", "toy_estimators"],
-        "gridded": ["GriddedTruth"],
         "metrics": [
             "ErrorProbe",
             "guidance_error",

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from cepkit.lab import BUILT_IN
+from cepkit.lab.gridded import GriddedTruth
 from cepkit.lab.panels import Estimators, Guard
 from cepkit.truth.fields import ExactGuidance
-from cepkit.truth.gridded import GriddedTruth
 from cepkit.truth.toys import make_toy
 
 TRUTH = make_toy("8gaussians").truth

@@ -7,9 +7,9 @@ from checks import seeded
 
 from cepkit.diffusion.guidance import DPSGuidance, LGDGuidance, ZeroGuidance
 from cepkit.diffusion.schedules import VPCosine
+from cepkit.lab.gridded import GriddedTruth
 from cepkit.lab.tabulated import GuidedScoreTables, TabulatedDPS, table_of, tabulated
 from cepkit.truth.fields import ExactDenoiser, ExactGuidance, MeanEnergyGuidance
-from cepkit.truth.gridded import GriddedTruth
 from cepkit.truth.own_points import from_points
 from cepkit.truth.toys import make_toy
 

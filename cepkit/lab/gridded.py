@@ -1,6 +1,6 @@
 """The truth at the speed of a slider: a `Mixture` tabulated on a grid, one matrix product in place of a sum for each point.
 
-On the grid log q_t and that of the noised target are exact (`cepkit.truth.grid_density`). Theorem 3.1 gives E_t and its
+On the grid log q_t and that of the noised target are exact (`cepkit.lab.grid_density`). Theorem 3.1 gives E_t and its
 gradient from the two. Between its points values are interpolated bilinearly. A point outside the grid, or so far out that even
 the products underflow, is handed to the `Mixture` itself or to a wider grid. How much the interpolation costs is measured by
 whoever uses it: the truth is one call away.
@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from cepkit.diffusion.schedules import Schedule
+from cepkit.lab.grid_density import GridDensity
 from cepkit.truth.exact import Mixture
-from cepkit.truth.grid_density import GridDensity
 from cepkit.truth.posterior import Fields
 from cepkit.validation import check_beta, check_number, check_points, check_time
 

@@ -8,10 +8,10 @@ from checks import square_grid
 
 from cepkit.diffusion.guidance import DPSGuidance, Guided
 from cepkit.diffusion.sampling import sample
-from cepkit.truth import grid_density, gridded
+from cepkit.lab import grid_density, gridded
+from cepkit.lab.gridded import GriddedTruth
 from cepkit.truth.exact import Mixture
 from cepkit.truth.fields import ExactDenoiser, ExactGuidance
-from cepkit.truth.gridded import GriddedTruth
 from cepkit.truth.own_points import from_points
 from cepkit.truth.toys import make_toy
 

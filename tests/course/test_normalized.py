@@ -6,8 +6,8 @@ import pytest
 import torch
 from checks import noisy_points, toy_named
 
+from cepkit.course.normalized import NormalizedGuidance
 from cepkit.diffusion.schedules import VPCosine, VPLinear
-from cepkit.learning.normalized import NormalizedGuidance
 from cepkit.truth.fields import ExactGuidance
 
 LINEAR, BETA = VPLinear(), 3.0
