@@ -129,8 +129,7 @@ def _counted(terminals: np.ndarray, limit: int, *, after_terminal: int) -> np.nd
     """The steps at which a counter reaches limit - 1; it goes on at 0 after such a step, at `after_terminal` after a terminal."""
     final, begin, step = np.zeros(len(terminals), bool), 0, 0
     for end in [*np.flatnonzero(terminals).tolist(), len(terminals)]:
-        if step < limit:
-            final[begin + limit - 1 - step : end + 1 : limit] = True
+        final[begin + limit - 1 - step : end + 1 : limit] = True  # step is 0 or 1, and with a limit of 1 always 0
         step = 0 if final[end : end + 1].any() else after_terminal
         begin = end + 1
     return final
