@@ -27,41 +27,26 @@ _NOISES = 64
 
 @dataclass(frozen=True, eq=False)
 class ActionSlice:
-    """Actions in one state.
+    """Actions in one state; pictures are of [-1, 1]^2, and their rows run upwards."""
 
-    Attributes:
-        draws: (n, 2), from the behaviour.
-        support: (K, 2), the first K of them, and `support_q` (K,).
-        density: (SIDE, SIDE) over [-1, 1]^2, the root of the behaviour's density over its largest value; rows run upwards.
-        q: (SIDE, SIDE), the least Q over the same square.
-    """
-
-    draws: Tensor
-    support: Tensor
-    support_q: Tensor
-    density: Tensor
-    q: Tensor
+    draws: Tensor  # (n, 2), from the behaviour
+    support: Tensor  # (K, 2), the first K of them
+    support_q: Tensor  # (K,)
+    density: Tensor  # (SIDE, SIDE), the root of the behaviour's density over its largest value
+    q: Tensor  # (SIDE, SIDE), the least Q
 
 
 @dataclass(frozen=True, eq=False)
 class EnergySlice:
-    """The intermediate energy over noisy actions at one noise level, exact and learned, on [-REACH, REACH]^2.
-
-    Attributes:
-        t: the noise level.
-        exact, learned: (SIDE, SIDE), NaN where no noisy action lies.
-        points: (ARROWS, ARROWS, 2), where the fields are.
-        exact_field, learned_field: (ARROWS, ARROWS, 2), -grad E_t; 0 where no noisy action lies.
-        error: of the learned field at noisy support actions, relative: 1 is as bad as none.
-    """
+    """The intermediate energy over noisy actions at one noise level, exact and learned; pictures are of [-REACH, REACH]^2."""
 
     t: float
-    exact: Tensor
-    learned: Tensor
-    points: Tensor
-    exact_field: Tensor
-    learned_field: Tensor
-    error: float
+    exact: Tensor  # (SIDE, SIDE), NaN where no noisy action lies
+    learned: Tensor  # likewise
+    points: Tensor  # (ARROWS, ARROWS, 2), where the fields are
+    exact_field: Tensor  # (ARROWS, ARROWS, 2), -grad E_t; 0 where no noisy action lies
+    learned_field: Tensor  # likewise
+    error: float  # of the learned field at noisy support actions, relative: 1 is as bad as none
 
 
 def action_grid(side: int, reach: float = 1.0) -> Tensor:

@@ -87,7 +87,18 @@ class MazeLab(WorkingWidget):
         self._slice: ActionSlice | None = None
         self._done: dict[str, tuple] = {}  # the settings that each part was last made for
         self._worker = Worker(self._work, self._show_error)
-        super().__init__(setup=self._setup(), place=[float(value) for value in place], scale=scale)
+        setup = {
+            "controls": list(CONTROLS),
+            "walls": [list(wall) for wall in maze.walls()],
+            "goal": [*maze.GOAL, maze.GOAL_RADIUS],
+            "extent": maze.extent()[1],
+            "reach": REACH,
+            "luts": colour_tables(),
+            "colours": POLICY_COLOURS,
+            "k": qgpo.config.support_actions,
+            "beta": qgpo.config.beta,
+        }
+        super().__init__(setup=setup, place=[float(value) for value in place], scale=scale)
         self._listen(self._on_message)
         self._follow(self._changed, "place", "vx", "vy", "seed", "t", "scale")
         self._follow(self._toggled, "rollout")
@@ -112,20 +123,6 @@ class MazeLab(WorkingWidget):
         name = proposal["trait"].name
         low, high = _RANGES[name]
         return check_number(proposal["value"], name=name, low=low, high=high, integer=name == "seed")
-
-    def _setup(self) -> dict:
-        left, right, _, _ = maze.extent()
-        return {
-            "controls": list(CONTROLS),
-            "walls": [list(wall) for wall in maze.walls()],
-            "goal": [*maze.GOAL, maze.GOAL_RADIUS],
-            "extent": (right - left) / 2,
-            "reach": REACH,
-            "luts": colour_tables(),
-            "colours": POLICY_COLOURS,
-            "k": self.qgpo.config.support_actions,
-            "beta": self.qgpo.config.beta,
-        }
 
     def _on_message(self, content: object) -> None:
         """Move the ball after a click or an arrow key, where it fits."""

@@ -23,14 +23,7 @@ _DISCOUNT = 0.99  # per step, that of every preset
 _POSITIONS = 9  # the first of them, the distance, is no part of an observation
 
 
-def outcomes(
-    states: Tensor,
-    actions: Tensor,
-    policy: Policy,
-    name: str,
-    *,
-    steps: int = 100,
-) -> Tensor:
+def outcomes(states: Tensor, actions: Tensor, policy: Policy, name: str, *, steps: int = 100) -> Tensor:
     """Discounted rewards of each action and of the steps that follow, (B, K) float64, in units of the dataset's rewards.
 
     Args:
