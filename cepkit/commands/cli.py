@@ -11,7 +11,6 @@ from cepkit import __version__
 
 STOPPED = 130  # what a shell reports after Ctrl-C
 _BROKEN_PIPE = 141  # and after SIGPIPE
-_USAGE = "Energy-guided diffusion, measured against the exact answer.\n\ncommands:"
 COMMANDS = {
     # what a user types: (module of this folder, function, help)
     "doctor": ("doctor", "doctor", "check this machine: what is there, what is missing, how to add it"),
@@ -36,9 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: with code 2 for options that do not parse, with code 0 after the help of a command.
     """
-    given = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _run(given)
+        code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
@@ -56,10 +54,27 @@ def _run(given: list[str]) -> int:
     if given == ["--version"]:
         print(f"cepkit {__version__}")
         return 0
-    words = 2 if given and any(name.startswith(f"{given[0]} ") for name in COMMANDS) else 1
+    group = given[0] if given and any(name.startswith(f"{given[0]} ") for name in COMMANDS) else ""
+    words = 2 if group else 1
     name, rest = " ".join(given[:words]), given[words:]
-    if name not in COMMANDS:
-        return _help(given)
+    if name in COMMANDS:
+        return _call(name, rest)
+    asked = given[words - 1 :]  # for a command that is none, for help, or for nothing
+    if asked and asked[0] not in ("-h", "--help"):
+        from cepkit.validation import check_name
+
+        check_name(name, COMMANDS, name="command")
+    print(
+        f"usage: cepkit {group or '[--version]'} COMMAND ...\n\nEnergy-guided diffusion, measured against the exact answer.\n",
+        *(f"  {command:<12} {text}" for command, (_, _, text) in COMMANDS.items() if command.startswith(group)),
+        "\n`cepkit COMMAND --help` lists the options of a command.",
+        sep="\n",
+        file=sys.stdout if asked else sys.stderr,
+    )
+    return 0 if asked else 2
+
+
+def _call(name: str, arguments: list[str]) -> int:
     import tyro
 
     module, function, text = COMMANDS[name]
@@ -67,19 +82,5 @@ def _run(given: list[str]) -> int:
     if not sys.stdout.isatty():
         tyro._experimental_options["utf8_boxes"] = False  # plain text for files and pipes
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
-    return tyro.cli(command, prog=f"cepkit {name}", description=f"{text[0].upper()}{text[1:]}.", args=rest, config=config) or 0
-
-
-def _help(given: list[str]) -> int:
-    """Print the commands, or those of a group; a name that is none of them is an error."""
-    group = given[0] if given and any(name.startswith(f"{given[0]} ") for name in COMMANDS) else ""
-    asked = given[1:] if group else given
-    if asked and asked[0] not in ("-h", "--help"):
-        from cepkit.validation import check_name
-
-        check_name(" ".join(given[: 2 if group else 1]), COMMANDS, name="command")
-    shown = {name: text for name, (_, _, text) in COMMANDS.items() if name.startswith(group)}
-    lines = [f"  {name:<12} {text}" for name, text in shown.items()]
-    usage = f"usage: cepkit {group or '[--version]'} COMMAND ...\n\n{_USAGE}"
-    print(usage, *lines, "\n`cepkit COMMAND --help` lists the options.", sep="\n", file=sys.stdout if asked else sys.stderr)
-    return 0 if asked else 2
+    description = f"{text[0].upper()}{text[1:]}."
+    return tyro.cli(command, prog=f"cepkit {name}", description=description, args=arguments, config=config) or 0

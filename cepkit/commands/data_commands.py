@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from cepkit.commands.options import optional
 from cepkit.rl.data import datasets
-from cepkit.rl.data.catalogue import CATALOGUE, MAKERS
+from cepkit.rl.data.catalogue import CATALOGUE, MAKERS, Entry
 from cepkit.rl.data.downloads import check_recorded, read_record, sha256_of, write_record
 from cepkit.rl.data.hdf5 import read_hdf5
 from cepkit.rl.data.rewards import REWARD_CONVENTIONS
@@ -24,16 +23,11 @@ from cepkit.validation import check_name
 _QUANTILES = {"lowest": 0.0, "10 %": 0.1, "median": 0.5, "90 %": 0.9, "highest": 1.0}
 Folder = Annotated[optional(Path, "FOLDER", "$CEPKIT_DATA or ~/.cepkit/datasets"), arg(help="of downloads")]
 Name = Annotated[Positional[str], arg(metavar="NAME", help="a name (`cepkit data list`)")]
+Urls = Annotated[UseAppendAction[tuple[str, ...]], arg(name="from", metavar="URL", help="an address instead of the known ones")]
 Source = Annotated[Positional[str], arg(metavar="NAME", help="a name (`cepkit data list`), an HDF5 file or minari:ID")]
 
 
-def list_names(
-    family: Positional[optional(str, "[FAMILY]", "all")] = None,
-    /,
-    *,
-    here: bool = False,
-    folder: Folder = None,
-) -> None:
+def list_names(family: Positional[optional(str, "[FAMILY]", "all")] = None, here: bool = False, folder: Folder = None) -> None:
     """List the datasets that have a name.
 
     Args:
@@ -51,45 +45,41 @@ def list_names(
     print(f"\nDownloads are kept in {datasets.dataset_folder(folder)}")
 
 
-def info(source: Source, /, *, folder: Folder = None) -> None:
+def info(source: Source, folder: Folder = None) -> None:
     """Describe a dataset; nothing is downloaded."""
     path = Path(source) if datasets.is_path(source) else None
     if source in CATALOGUE:
         path = datasets.find_file(source, folder=folder)
-        if path is None:
-            return _print_lines(_absent(source))
-    transitions = datasets.load_dataset(source, folder=folder)
-    lines = {"name": transitions.name} | _description(transitions)
-    if path is not None:
-        entry = datasets.manifest().get(path.name, {}) if path.parent == datasets.SHIPPED_FOLDER else {}
-        record = None if entry else read_record(path)
-        lines["file"] = f"{path}, {path.stat().st_size / 1e6:.1f} MB"
-        lines["source"] = str(entry.get("source", record.source if record else "a file of your own"))
-        lines["SHA-256"] = sha256_of(path)
-        lines |= {"licence": str(entry["licence"])} if "licence" in entry else {}
-    return _print_lines(lines)
+    if source in CATALOGUE and path is None:
+        lines = _absent(CATALOGUE[source])
+    else:
+        lines = _description(datasets.load_dataset(source, folder=folder)) | (_origin(path) if path else {})
+    for word, text in lines.items():
+        print(f"{word:<18}" + text.replace("\n", "\n" + " " * 18))
 
 
-def _absent(name: str) -> dict[str, str]:
-    entry = CATALOGUE[name]
-    lines = {"name": name, "family": entry.family, "training rewards": REWARD_CONVENTIONS[entry.family]}
-    if entry.transitions:
-        lines["transitions"] = f"{entry.transitions:,} rows in the file, as reported elsewhere"
-    if entry.shipped:
-        make = f"make it with: cepkit data make {name}"
-        return lines | {"here": f"no; {make if name in MAKERS else 'it ships with the repository of the project'}"}
-    return lines | {"here": f"no; get it with: cepkit data fetch {name}", "source": "\n".join(datasets.mirrors(name))}
+def _absent(entry: Entry) -> dict[str, str]:
+    if not entry.shipped:
+        here = f"no; get it with: cepkit data fetch {entry.name}"
+    else:
+        here = f"no; make it with: cepkit data make {entry.name}" if entry.name in MAKERS else "no; it ships with the repository"
+    lines = {"name": entry.name, "family": entry.family, "training rewards": REWARD_CONVENTIONS[entry.family], "here": here}
+    lines |= {"transitions": f"{entry.transitions:,} rows in the file, as reported elsewhere"} if entry.transitions else {}
+    return lines | ({} if entry.shipped else {"source": "\n".join(datasets.mirrors(entry.name))})
 
 
 def _description(transitions: Transitions) -> dict[str, str]:
     family = family_of(transitions.name, otherwise="")
     returns = transitions.episode_returns.double()
     lines = {
+        "name": transitions.name,
         "family": family or "none known; training needs one",
         "transitions": f"{len(transitions):,}, of them {int(transitions.terminals.sum()):,} terminal",
         "observations": f"{transitions.observations.shape[1]} numbers",
         "actions": f"{transitions.actions.shape[1]} numbers",
         "episodes": f"{len(returns):,} finished",
+        "training rewards": REWARD_CONVENTIONS.get(family, "by the family it is trained as"),
+        "fingerprint": f"{transitions.fingerprint()} (SHA-256 of the transitions)",
     }
     if len(returns):
         marks = {word: float(returns.quantile(at)) for word, at in _QUANTILES.items()} | {"mean": float(returns.mean())}
@@ -97,34 +87,25 @@ def _description(transitions: Transitions) -> dict[str, str]:
         if transitions.name in REFERENCE_SCORES:
             scores = {word: normalized_score(transitions.name, value) for word, value in marks.items()}
             lines["scores"] = ", ".join(f"{word} {value:.4g}" for word, value in scores.items())
-    lines["training rewards"] = REWARD_CONVENTIONS.get(family, "by the family it is trained as")
-    return lines | {"fingerprint": f"{transitions.fingerprint()} (SHA-256 of the transitions)"}
+    return lines
 
 
-def _print_lines(lines: Mapping[str, str]) -> None:
-    width = max(map(len, lines)) + 2
-    for word, text in lines.items():
-        print(f"{word:<{width}}" + text.replace("\n", "\n" + " " * width))
+def _origin(path: Path) -> dict[str, str]:
+    entry = datasets.manifest().get(path.name, {}) if path.parent == datasets.SHIPPED_FOLDER else {}
+    record = None if entry else read_record(path)
+    source = str(entry.get("source", record.source if record else "a file of your own"))
+    lines = {"file": f"{path}, {path.stat().st_size / 1e6:.1f} MB", "source": source, "SHA-256": sha256_of(path)}
+    return lines | ({"licence": str(entry["licence"])} if "licence" in entry else {})
 
 
-def fetch(
-    name: Name,
-    /,
-    *,
-    urls: Annotated[UseAppendAction[tuple[str, ...]], arg(name="from", metavar="URL")] = (),
-    folder: Folder = None,
-) -> None:
-    """Download one of D4RL's datasets, unless it is here.
-
-    Args:
-        urls: an address instead of the known ones
-    """
+def fetch(name: Name, urls: Urls = (), folder: Folder = None) -> None:
+    """Download one of D4RL's datasets, unless it is here."""
     path = datasets.fetch(name, folder=folder, urls=urls or None)
     record = check_recorded(path)
     print(f"{path}\n{record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}\nfrom {record.source}")
 
 
-def verify(source: Source, /, *, folder: Folder = None) -> None:
+def verify(source: Source, folder: Folder = None) -> None:
     """Compare the checksum of a dataset with the recorded one, and check every value."""
     if source in CATALOGUE and datasets.find_file(source, folder=folder) is None:
         hint = f"cepkit data info {source} says how to get it"
@@ -135,31 +116,28 @@ def verify(source: Source, /, *, folder: Folder = None) -> None:
 
 def make(
     name: Name,
-    /,
-    *,
     out: optional(Path, "FILE", "its place in the project, or the folder of downloads") = None,
-    force: bool = False,
     episodes: optional(int, "N", "as many as ship") = None,
+    force: bool = False,
     folder: Folder = None,
 ) -> None:
     """Make a dataset that ships, or more of its kind, on this machine.
 
     Args:
         out: file to write
-        force: replace a file whose content differs
         episodes: how many; needs --out
+        force: replace a file whose content differs
     """
-    maker, command, size = _maker_of(name), f"cepkit data make {name}", {}
-    if episodes is not None:
-        if out is None:
-            raise ValueError("--episodes: expected --out FILE with it, since a set of another size is not the one that ships")
-        size, command = {"episodes": episodes}, f"{command} --episodes {episodes}"
+    module, function = MAKERS[check_name(name, MAKERS, name="name")].split(":")
+    if episodes is not None and out is None:
+        raise ValueError("--episodes: expected --out FILE with it, since a set of another size is not the one that ships")
+    size = {} if episodes is None else {"episodes": episodes}
     shipped = (datasets.SHIPPED_FOLDER / "manifest.json").is_file()
     target = out or (datasets.SHIPPED_FOLDER if shipped else datasets.dataset_folder(folder)) / f"{name}.hdf5"
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=target.parent) as work:
         made = Path(work) / target.name
-        maker(made, **size)
+        getattr(importlib.import_module(module), function)(made, **size)
         read_hdf5(made)
         digest = sha256_of(made)
         if target.exists() and not force and sha256_of(target) != digest:
@@ -168,15 +146,7 @@ def make(
             raise ValueError(f"{target}: expected to make the same file again, but {came}; {ways}")
         os.replace(made, target)
     if target.parent != datasets.SHIPPED_FOLDER:
-        write_record(target, command)
+        write_record(target, f"cepkit data make {name}" + ("" if episodes is None else f" --episodes {episodes}"))
     expected = datasets.manifest().get(f"{name}.hdf5", {}).get("sha256", "")
     verdict = ("as" if expected == digest else "not as") if expected else "not"
     print(f"{target}\n{target.stat().st_size / 1e6:.1f} MB, SHA-256 {digest}, {verdict} in data/manifest.json")
-
-
-def _maker_of(name: str) -> Callable[..., object]:
-    module, function = MAKERS[check_name(name, MAKERS, name="name")].split(":")
-    try:
-        return getattr(importlib.import_module(module), function)
-    except ImportError as error:
-        raise ValueError(f"{name}: expected its maker {module}, which does not import here ({error})") from error

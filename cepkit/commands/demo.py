@@ -20,8 +20,6 @@ _TIME = 0.2  # of the error maps
 
 def demo(
     toy: Annotated[Positional[str], arg(metavar="[TOY]")] = "8gaussians",
-    /,
-    *,
     beta: float = 3.0,
     out: Path = Path("build/demo"),
     samples: int = 2000,

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 _BASE = "pip install -c constraints.txt -e ."
 PACKAGES = {
     # the command that adds them: packages; those of the base are imported, too
-    _BASE: (
-        "torch", "numpy", "scipy", "matplotlib", "safetensors", "tensorboardX", "lazy-loader", "tqdm", "tyro", "jinja2",
-    ),
+    _BASE: ("torch", "numpy", "scipy", "matplotlib", "safetensors", "tensorboardX", "lazy-loader", "tqdm", "tyro", "jinja2"),
     "pip install -c constraints.txt -e '.[course]'": ("jupyterlab", "ipywidgets", "anywidget", "seaborn", "pandas", "voila"),
     "pip install -c constraints.txt -e '.[rl]'": ("mujoco", "gymnasium", "gymnasium-robotics", "h5py", "minari", "pooch"),
     "pip install -c constraints.txt -e '.[images]'": ("pillow", "diffusers"),
     "make d4rl": ("gym", "d4rl"),
-}  # fmt: skip
+}
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 

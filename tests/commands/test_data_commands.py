@@ -205,9 +205,3 @@ def test_a_maker_that_fails_or_makes_nonsense_leaves_nothing(capsys, shipped, mo
         monkeypatch.setitem(sys.modules, "cepkit.rl.envs.maze_data", SimpleNamespace(make=make))
         assert complaint in run(capsys, "make", "pointmaze-umaze", code=2).err
         assert [file.name for file in shipped.iterdir()] == ["manifest.json"]
-
-
-def test_a_maker_that_is_absent_is_named(capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "cepkit.rl.envs.maze_data", None)
-    error = run(capsys, "make", "pointmaze-umaze", code=2).err
-    assert "pointmaze-umaze: expected its maker cepkit.rl.envs.maze_data, which does not import here" in error
