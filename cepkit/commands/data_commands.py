@@ -118,7 +118,6 @@ def make(
     name: Name,
     out: optional(Path, "FILE", "its place in the project, or the folder of downloads") = None,
     episodes: optional(int, "N", "as many as ship") = None,
-    force: bool = False,
     folder: Folder = None,
 ) -> None:
     """Make a dataset that ships, or more of its kind, on this machine.
@@ -126,7 +125,6 @@ def make(
     Args:
         out: file to write
         episodes: how many; needs --out
-        force: replace a file whose content differs
     """
     module, function = MAKERS[check_name(name, MAKERS, name="name")].split(":")
     if episodes is not None and out is None:
@@ -140,10 +138,9 @@ def make(
         getattr(importlib.import_module(module), function)(made, **size)
         read_hdf5(made)
         digest = sha256_of(made)
-        if target.exists() and not force and sha256_of(target) != digest:
-            came = f"SHA-256 {digest} came out (physics differ between machines)"
-            ways = "write it elsewhere with --out, or replace the file with --force"
-            raise ValueError(f"{target}: expected to make the same file again, but {came}; {ways}")
+        if target.exists() and sha256_of(target) != digest:
+            made = f"SHA-256 {digest} came out (physics differ between machines)"
+            raise ValueError(f"{target}: expected to make the same file again, but {made}; choose another --out, or remove it")
         os.replace(made, target)
     if target.parent != datasets.SHIPPED_FOLDER:
         write_record(target, f"cepkit data make {name}" + ("" if episodes is None else f" --episodes {episodes}"))

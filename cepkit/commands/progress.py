@@ -3,69 +3,72 @@
 from __future__ import annotations
 
 import io
+import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+import time
+from collections.abc import Sequence
 
 from tqdm import tqdm
+
+from cepkit.commands.cli import STOPPED
+from cepkit.learning.loop import TrainingStep
+from cepkit.learning.run import Run
 
 _LOSSES_EVERY = 25  # steps; reading a loss makes a GPU wait
 _LINE_SECONDS = 10.0
 
 
-class Saveable(Protocol):
-    """A run: iterating trains it, `save` keeps the steps taken so far."""
-
-    def __iter__(self) -> Iterable: ...
-
-    def save(self) -> None: ...
-
-
-def follow(run: Saveable, describe: Callable[[object], tuple[str, int, int, Mapping[str, object]]]) -> object | None:
+def follow(run: Run, resume: Sequence[str], look: Sequence[str]) -> int:
     """Train to the end, with a progress bar for each stage on stderr; in a file, with a line every few seconds.
 
     Ctrl-C ends the training after the current step and saves it; a second Ctrl-C does not wait.
 
     Args:
         run: to be trained.
-        describe: the stage of a step, its number, how many the stage has, and its losses by name.
+        resume: the command that goes on with a stopped run.
+        look: the command that shows what a finished one has learned.
 
     Returns:
-        The step at which Ctrl-C stopped the training; None when it came to its end.
+        The exit code.
     """
-    pressed: list[int] = []
+    begun, pressed = time.perf_counter(), []
 
     def note(number: int, frame: object) -> None:
         pressed.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before, bar = signal.signal(signal.SIGINT, note), None
+    before, bar, stopped = signal.signal(signal.SIGINT, note), None, None
     try:
         for step in run:
-            stage, index, steps, losses = describe(step)
-            if bar is None or bar.desc != stage:
+            if bar is None or bar.desc != step.stage:
                 if bar is not None:
                     bar.close()
-                bar = _bar(stage, index - 1, steps)
+                bar = _bar(step)
             bar.update()
-            if index % _LOSSES_EVERY == 0 or index == steps:
-                bar.set_postfix({name: float(loss) for name, loss in losses.items()}, refresh=False)
+            if step.index % _LOSSES_EVERY == 0 or step.index == step.steps:
+                bar.set_postfix({name: float(loss) for name, loss in step.losses.items()}, refresh=False)
             if pressed:
                 run.save()
-                return step
-        return None
+                stopped = step
+                break
     finally:
         if bar is not None:
             bar.close()
         signal.signal(signal.SIGINT, before)
+    if stopped is not None:
+        print(f"Stopped in the {stopped.stage} stage at step {stopped.index}; go on with: {shlex.join(resume)}", file=sys.stderr)
+        return STOPPED
+    print(f"Done in {time.perf_counter() - begun:.0f} s. See what it learned with: {shlex.join(look)}")
+    return 0
 
 
-def _bar(stage: str, done: int, steps: int) -> tqdm:
+def _bar(step: TrainingStep) -> tqdm:
+    settings = {"desc": step.stage, "initial": step.index - 1, "total": step.steps}
     if sys.stderr.isatty():
-        return tqdm(desc=stage, initial=done, total=steps, dynamic_ncols=True)
+        return tqdm(**settings, dynamic_ncols=True)
     layout = "{desc}: {n_fmt} of {total_fmt} steps in {elapsed}, {remaining} left{postfix}"
-    return tqdm(desc=stage, initial=done, total=steps, file=_Lines(), mininterval=_LINE_SECONDS, bar_format=layout)
+    return tqdm(**settings, file=_Lines(), mininterval=_LINE_SECONDS, bar_format=layout)
 
 
 class _Lines(io.TextIOBase):

@@ -11,18 +11,15 @@ from tyro.conf import Positional, arg
 from cepkit.commands.options import choose_device, optional, read_numbers
 from cepkit.learning.checkpoints import write_atomically
 from cepkit.rl.agent.qgpo_run import load_run, read_config, run_folders
-from cepkit.rl.envs.engines import ENGINES, Environment, find_environment
+from cepkit.rl.envs.engines import Environment, find_environment
 from cepkit.rl.study.leaderboard import Experiment, find_experiments, leaderboard, scale_figure
 from cepkit.rl.study.results import K, Result, differences, evaluate_run, pool
-from cepkit.validation import check_name, check_number
 
 _HEADING = "| dataset | policy |"  # how a report begins
 
 
 def evaluate(
     folder: Annotated[Positional[Path], arg(metavar="FOLDER")],
-    /,
-    *,
     scales: optional(str, "S,S...", "those of the run's settings") = None,
     episodes: int = 10,
     engine: optional(str, "NAME", "D4RL's own for locomotion") = None,
@@ -42,16 +39,13 @@ def evaluate(
         seed: of the episodes' starts
         device: auto (a CUDA GPU where there is one), cpu, cuda, cuda:1 ...
     """
-    chosen = choose_device(device)
-    check_number(episodes, name="--episodes", low=1, high=10**6, integer=True)
-    check_number(seed, name="--seed", low=0, high=2**53, integer=True)
+    chosen, folders = choose_device(device), run_folders(folder)
     values = None if scales is None else read_numbers(scales, float, "--scales")
-    folders = run_folders(folder)
     names = {read_config(each)["data"]["name"] for each in folders}
     if len(names) > 1:
         raise ValueError(f"{folder}: expected runs of one dataset, got {', '.join(sorted(names))}")
     configs = [load_run(each).config for each in folders]  # all must be finished before the first is evaluated
-    environment = choose_environment(names.pop(), env, engine)
+    environment = _environment(names.pop(), env, engine)
     for note in differences(environment):
         print(f"note: {note}", file=sys.stderr)
     results: list[Result] = []
@@ -68,7 +62,7 @@ def evaluate(
         )
     one = " One training seed: its spread over trainings is not known." if len(folders) == 1 else ""
     starts = f"{episodes} episodes of each run, starts of seed {seed}; weights after the last step.{one}"
-    print(f"\n{results_table(results)}\n\n{environment.gymnasium_id} on {environment.engine}; {starts}")
+    print(f"\n{_table(results)}\n\n{environment.gymnasium_id} on {environment.engine}; {starts}")
 
 
 def _print_result(result: Result, known: bool) -> None:
@@ -76,14 +70,7 @@ def _print_result(result: Result, known: bool) -> None:
     print(f"seed {result.run_seed}  {result.policy:<11} return {mean:9.2f}{'  (evaluated before)' if known else ''}", flush=True)
 
 
-def choose_environment(data: str, env: str | None, engine: str | None) -> Environment:
-    """The environment of a dataset's name, or the one named.
-
-    Raises:
-        ValueError: an unknown engine or environment; a dataset whose name is no task's.
-    """
-    if engine is not None:
-        check_name(engine, ENGINES, name="--engine")
+def _environment(data: str, env: str | None, engine: str | None) -> Environment:
     if env is None:
         try:
             find_environment(data)
@@ -94,7 +81,7 @@ def choose_environment(data: str, env: str | None, engine: str | None) -> Enviro
     return find_environment(env or data, engine)
 
 
-def results_table(results: list[Result]) -> str:
+def _table(results: list[Result]) -> str:
     """Return and interval of every policy over all runs, and score or success where there are such."""
     lines = [f"{'policy':<11} {'seeds':>5} {'episodes':>8} {'return':>9}  {'95 % interval':<20} {'score':>6} {'success':>8}"]
     for name in dict.fromkeys(result.policy for result in results):
@@ -109,8 +96,6 @@ def results_table(results: list[Result]) -> str:
 
 def report(
     folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="FOLDER ...", help_behavior_hint="")],
-    /,
-    *,
     out: Path = Path("report"),
 ) -> None:
     """Write a table and a figure of all evaluations.

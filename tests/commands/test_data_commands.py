@@ -178,8 +178,6 @@ def test_make_replaces_nothing_that_differs_unless_told(capsys, shipped, maker, 
     out = run(capsys, "make", "pointmaze-umaze", "--out", tmp_path / "other.hdf5").out
     assert str(tmp_path / "other.hdf5") in out and path.read_bytes() == before
     assert read_record(tmp_path / "other.hdf5").source == "cepkit data make pointmaze-umaze"
-    run(capsys, "make", "pointmaze-umaze", "--force")
-    assert path.read_bytes() == (tmp_path / "other.hdf5").read_bytes() != before
 
 
 def test_make_another_number_of_episodes_elsewhere(capsys, shipped, maker, tmp_path):

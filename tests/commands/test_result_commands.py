@@ -76,11 +76,11 @@ def test_a_set_of_ones_own_needs_to_know_its_task(capsys, runs):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--scales", "1,x"], "--scales: expected numbers of at least 0 between commas, each once, got '1,x'"),
-        (["--scales", "1,1"], "--scales: expected numbers"),
-        (["--episodes", "0"], "--episodes: expected an integer in [1, 1e+06], got 0"),
-        (["--seed", "-1"], "--seed: expected an integer"),
-        (["--engine", "mujoco"], "--engine: expected one of d4rl-v2"),
+        (["--scales", "1,x"], "--scales: expected numbers between commas, such as 0,1,2, got '1,x'"),
+        (["--scales", "-1"], "scales: expected a finite number of at least 0"),
+        (["--episodes", "0"], "episodes: expected an integer in [1, 1e+06], got 0"),
+        (["--seed", "-1"], "seed: expected an integer"),
+        (["--engine", "mujoco"], "engine: expected one of d4rl-v2"),
         (["--env", "hoper-medium-v2"], "did you mean 'hopper-medium-v2'?"),
     ],
 )

@@ -27,8 +27,8 @@ def test_a_toy_is_trained_resumed_and_shown(capsys, tmp_path):
     given = ["--steps", "12", "--points", "500", "--contrasts", "8", "--beta", "2", "--seed", "3", "--labels", "normalized"]
     assert main(["toy", "train", "moons", "--out", str(folder), *given]) == 0
     said = capsys.readouterr()
-    assert f"See it with: cepkit toy show {folder}" in said.out and "training: 12 of 12 steps" in said.err
-    assert "denoising=" in said.err and "CEP=" in said.err
+    assert f"See what it learned with: cepkit toy show {folder}" in said.out and "training: 12 of 12 steps" in said.err
+    assert "denoiser=" in said.err and "energy=" in said.err
     config = load_run(folder).config
     assert (config.steps, config.contrasts, config.beta, config.seed, config.labels) == (12, 8, 2.0, 3, "normalized")
     assert json.loads((folder / "config.json").read_text())["data"]["n"] == 500
@@ -64,7 +64,10 @@ def test_ctrl_c_saves_a_whole_step_says_how_to_go_on_and_ends_with_130(tmp_path)
     run = resume_run(folder)
     step = run.training.index
     assert process.returncode == 130 and 250 <= step < 2000 and load_run(folder).step == step, err
-    assert err.splitlines()[-1] == f"Stopped at step {step}; go on with: cepkit toy train --resume --out {folder}"
+    assert (
+        err.splitlines()[-1]
+        == f"Stopped in the training stage at step {step}; go on with: cepkit toy train --resume --out {folder}"
+    )
     undisturbed = Training(*run.source.draw(), run.training.config)
     for training in (run, undisturbed):
         for done in training:
