@@ -14,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from lengths import slow
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
@@ -108,7 +109,8 @@ OWN = 'from_points("../data/wine.csv", std=0.2)'
 
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if number else []) for number, path in enumerate(NOTEBOOKS[:5])],
+    [NOTEBOOKS[0], *slow(*NOTEBOOKS[1:5])],
+    ids=lambda path: path.stem,
 )
 def test_every_view_works_on_your_own_points(path, monkeypatch):
     """The toy each notebook works with, replaced by a CSV file; the exercises, which speak of a certain toy, left out."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from lengths import slow
 
 pytest.importorskip("voila", reason="the app (pip install -e '.[app]')")
-pytestmark = pytest.mark.xdist_group("browser")
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
 ELSEWHERE = "http://cdn.invalid/nothing.css"
 
@@ -34,7 +34,7 @@ def app_url(browser):
             process.wait(timeout=30)
 
 
-@pytest.fixture(scope="module", params=["light", "dark"])
+@pytest.fixture(scope="module", params=["light", *slow("dark")])
 def page(browser, app_url, request):
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, color_scheme=request.param)
     page = context.new_page()
@@ -95,6 +95,7 @@ def test_the_page_raises_no_script_error(page):
     assert page.errors == []
 
 
+@pytest.mark.slow
 def test_a_page_that_is_left_gives_its_kernel_back(page, browser, app_url):
     """Each visitor has a kernel, and it goes when the page does."""
     context = browser.new_context()

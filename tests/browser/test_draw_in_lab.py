@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 from jupyter_pages import choose_theme, run_all, stop_kernel, write_notebook
+from lengths import slow
 
-pytestmark = pytest.mark.xdist_group("browser")
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
 NOTEBOOK = "drawing"
 CELL = "from cepkit.lab import DrawingLab\n\nDrawingLab(train_steps=40)"
 
 
-@pytest.fixture(scope="module", params=["light", "dark"])
+@pytest.fixture(scope="module", params=["light", *slow("dark")])
 def page(browser, lab_url, request):
     choose_theme(lab_url, request.param)
     write_notebook(lab_url, NOTEBOOK, CELL)
@@ -136,6 +136,7 @@ def test_one_click_makes_an_energy_of_all_points(page):
     assert len(set(seen)) == 3
 
 
+@pytest.mark.slow
 def test_too_little_is_said_in_words_and_a_drawing_is_guided_and_learned(page):
     button(page, "Guide it").click()
     status = page.locator(".cepkit-draw-status")
@@ -156,6 +157,7 @@ def test_too_little_is_said_in_words_and_a_drawing_is_guided_and_learned(page):
     page.screenshot(path=SCREENS / f"draw_{page.theme}.png")
 
 
+@pytest.mark.slow
 def test_it_fits_a_narrow_window(page):
     button(page, "two moons").click()
     wait_for(page, "root.dataset.points === '600'")

@@ -9,11 +9,11 @@ import pytest
 import torch
 from jupyter_pages import choose_theme, run_all, stop_kernel, write_notebook
 from lab_pages import ROOT, control, drawn, wait_until_drawn, wait_until_measured
+from lengths import slow
 
 from cepkit.diffusion.schedules import VPLinear
 from cepkit.truth.toys import make_toy
 
-pytestmark = pytest.mark.xdist_group("browser")
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
 PIXELS = f"() => [...document.querySelectorAll('{ROOT} figure canvas')].map(canvas => canvas.toDataURL()).join()"
 CELL = """from cepkit.lab import GuidanceLab
@@ -21,7 +21,7 @@ CELL = """from cepkit.lab import GuidanceLab
 GuidanceLab("8gaussians")"""
 
 
-@pytest.fixture(scope="module", params=["light", "dark"])
+@pytest.fixture(scope="module", params=["light", *slow("dark")])
 def page(browser, lab_url, request):
     choose_theme(lab_url, request.param)
     name = f"lab_{request.param}"
@@ -47,7 +47,7 @@ def test_four_panels_are_drawn_side_by_side_and_measured(page):
     assert "field error at t: 0 %" in words[0] and all("mode masses off by" in text for text in words)
 
 
-@pytest.mark.parametrize("name", ["scale", "beta", "steps", "position"])
+@pytest.mark.parametrize("name", ["scale", "position", *slow("beta", "steps")])
 def test_sliders_move_by_keyboard(page, name):
     control(page, name).focus()
     before = drawn(page)[name]
@@ -59,6 +59,7 @@ def test_sliders_move_by_keyboard(page, name):
     wait_until_drawn(page, **{name: before, "stage": "full"})
 
 
+@pytest.mark.slow
 def test_everything_is_reached_by_tab(page):
     control(page, "toy_name").focus()
     reached = set()
@@ -122,7 +123,7 @@ def steady_pixels(page) -> str:
     return before
 
 
-@pytest.mark.parametrize("name", ["show_particles", "trajectories", "contours", "streamlines", "locked"])
+@pytest.mark.parametrize("name", ["show_particles", *slow("trajectories", "contours", "streamlines", "locked")])
 def test_layers_switched_on_and_off_change_the_picture(page, name):
     control(page, "heat").select_option(label="intermediate energy")
     before = steady_pixels(page)
@@ -132,6 +133,7 @@ def test_layers_switched_on_and_off_change_the_picture(page, name):
     page.wait_for_function(f"old => ({PIXELS})() === old", arg=before)
 
 
+@pytest.mark.slow
 def test_every_heat_and_field_looks_different(page):
     for name in ("heat", "field"):
         pictures = set()
@@ -141,7 +143,7 @@ def test_every_heat_and_field_looks_different(page):
         assert len(pictures) == control(page, name).locator("option").count()
 
 
-@pytest.mark.parametrize("width", [1500, 1200, 700])
+@pytest.mark.parametrize("width", [700, *slow(1500, 1200)])
 def test_nothing_is_clipped_at_any_width(page, width):
     SCREENS.mkdir(parents=True, exist_ok=True)
     control(page, "heat").select_option(label="target density p_t")
@@ -158,6 +160,7 @@ def test_nothing_is_clipped_at_any_width(page, width):
     page.set_viewport_size({"width": 1500, "height": 1100})
 
 
+@pytest.mark.slow
 def test_toy_and_panels_are_chosen_by_hand(page):
     control(page, "toy_name").select_option("moons")
     wait_until_drawn(page, toy="moons", stage="full")
@@ -171,6 +174,7 @@ def test_the_page_raises_no_script_error(page):
     assert page.errors == []
 
 
+@pytest.mark.slow
 def test_a_field_that_fails_is_named_and_the_slider_still_works(browser, lab_url):
     cell = """from cepkit.lab import GuidanceLab
 

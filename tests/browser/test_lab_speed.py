@@ -13,7 +13,7 @@ import pytest
 from jupyter_pages import run_all, stop_kernel, write_notebook
 from lab_pages import BURST, MOVE, PLAY, ROOT, control, drawn, wait_until_drawn, wait_until_measured
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.slow
 TABLE = Path(__file__).parents[2] / "build" / "browser.md"
 OTHERS = ("moons", "swissroll", "rings", "checkerboard", "2spirals")
 NOTEBOOK = "lab_speed"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from jupyter_pages import run_all, stop_kernel, write_notebook
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.slow
 ROOT, NOTEBOOK = ".cepkit-maze", "maze_lab"
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
 CELL = """from cepkit.rl import load_run

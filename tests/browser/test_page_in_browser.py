@@ -7,7 +7,6 @@ from lab_pages import MOVE, ROOT, control, drawn, wait_until_drawn
 
 from cepkit.lab import GuidanceLab
 
-pytestmark = pytest.mark.xdist_group("browser")
 OPEN_AND_CLOSE = """count => {
   const { model, render } = window.cepkitLab, before = model.listening();
   for (let k = 0; k < count; k += 1) {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from jupyter_pages import run_all, stop_kernel
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.slow
 SCREEN = Path(__file__).parents[2] / "build" / "screens" / "04_training.png"
 NOTEBOOK = "04_contrastive_energy_prediction"
 BAR = ".jp-OutputArea progress"

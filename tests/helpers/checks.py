@@ -1,12 +1,10 @@
 """What 'right' means in this suite: references that do not use the library, and the assertions built on them."""
 
-import itertools
 from contextlib import contextmanager
 from functools import cache
 from unittest.mock import patch
 
 import numpy as np
-import pytest
 import torch
 from scipy.special import logsumexp
 
@@ -19,12 +17,6 @@ from cepkit.truth.toys import make_toy
 BETAS = (1.0, 10.0, 50.0)
 TIMES = (0.002, 0.01, 0.05, 0.2, 0.5, 0.9)
 FINE_TIMES = (1e-3, *TIMES, 1.0)
-
-
-def grid(times, betas, *short):
-    """Every pair (t, beta); those that are not in `short` are slow tests."""
-    pairs = itertools.product(times, betas)
-    return [pytest.param(*pair, marks=() if pair in short else pytest.mark.slow) for pair in pairs]
 
 
 @cache

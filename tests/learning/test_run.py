@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from checks import noisy_points, seeded, toy_named
+from lengths import slow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cepkit.diffusion.guidance import Guided
@@ -220,7 +221,7 @@ KILLED = """
 """
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, *slow(12)])
 def test_a_run_killed_again_and_again_ends_with_the_same_weights(tmp_path, kills):
     """Killed while it writes: before a file is put in place, with half of it written, or just after; it can always be resumed."""
     folder, config = tmp_path / "killed", tiny()

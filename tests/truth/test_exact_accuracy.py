@@ -17,13 +17,13 @@ from checks import (
     float32_errors,
     gaussians_energy_t,
     gaussians_log_q,
-    grid,
     node_doubling_errors,
     noisy_points,
     seeded,
     square_grid,
     toy_named,
 )
+from lengths import grid, slow
 from scipy.special import ive, logsumexp
 
 from cepkit.diffusion.schedules import VPLinear
@@ -35,7 +35,7 @@ LINEAR = VPLinear()
 # -- references that do not use the library ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("t", [0.002, pytest.param(0.05, marks=pytest.mark.slow), 0.5, pytest.param(1.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("t", [0.002, 0.5, *slow(0.05, 1.0)])
 def test_log_q_and_energies_agree_with_brute_force(toy, t):
     x = torch.cat([noisy_points(toy.truth, t, n=15), noisy_points(toy.truth.tilt(10.0), t, n=15, seed=1)])
     for actual, expected in (
@@ -107,7 +107,7 @@ def ratio_and_error(weight, value):
     return mean, (share * (value - mean)).square().sum(0).sqrt()
 
 
-@pytest.mark.parametrize("t", [pytest.param(0.2, marks=pytest.mark.slow), 0.5, pytest.param(0.8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("t", [0.5, *slow(0.2, 0.8)])
 def test_a_million_samples_of_the_recipe_agree_with_the_truth(toy, t):
     x0, energy = toy.sample(1_000_000, generator=seeded(7), dtype=torch.float64)
     beta, (alpha, sigma) = 4.0, alpha_sigma(t)
