@@ -28,8 +28,9 @@ def modules_of(function: object, depth: int = 4) -> list[nn.Module]:
     if inspect.ismethod(function):
         held += [function.__self__, function.__func__]
     elif inspect.isfunction(function):
-        names = inspect.getclosurevars(function)
-        held += [*names.nonlocals.values(), *names.globals.values()]
+        with contextlib.suppress(ValueError):  # a variable of the closure that has no value yet
+            names = inspect.getclosurevars(function)
+            held += [*names.nonlocals.values(), *names.globals.values()]
     elif isinstance(function, functools.partial):
         held += [function.func, *function.args, *function.keywords.values()]
     return list({id(module): module for item in held for module in modules_of(item, depth - 1)}.values())

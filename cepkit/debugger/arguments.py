@@ -37,8 +37,7 @@ def check_truth(truth: object, beta: object, plane: Slice) -> tuple[Mixture | No
     if not isinstance(truth, Mixture):
         raise ValueError(f"truth: expected a cepkit.truth.exact.Mixture, got {type(truth).__name__}")
     if truth.dim != plane.dim:
-        hint = "; give a slice of that dimension" if plane.dim == 2 else ""
-        raise ValueError(f"truth: expected the {plane.dim} dimensions of the slice, got {truth.dim}{hint}")
+        raise ValueError(f"truth: expected the {plane.dim} dimensions of the slice, got {truth.dim}; give slice=...")
     if beta is None:
         raise ValueError("beta: expected the inverse temperature of the truth's target, a number of at least 0, got None")
     return truth, check_beta(beta)

@@ -24,9 +24,9 @@ class Picture:
 
 
 def _level(arrays: Arrays, name: str) -> int:
-    """The index of the noise level arrays[name], of the middle level if it is not there."""
+    """The index of the noise level of the map `name`, of the middle level if it is not there."""
     times = arrays["times"]
-    return int(np.abs(times - arrays[name]).argmin()) if name in arrays else len(times) // 2
+    return int(np.abs(times - arrays[f"{name}_time"]).argmin()) if f"{name}_time" in arrays else len(times) // 2
 
 
 def _frame(ax: Axes, arrays: Arrays, title: str) -> Axes:
@@ -49,7 +49,7 @@ def _map(name: str, title: str, label: str, *, low: float, high: float) -> Draw:
     """A picture of arrays[name] at its level, blank where the noisy density is known to be negligible."""
 
     def draw(ax: Axes, arrays: Arrays) -> Axes:
-        level, values = _level(arrays, f"{name}_time"), arrays[name]
+        level, values = _level(arrays, name), arrays[name]
         if "log_q" in arrays:
             log_q = arrays["log_q"][level]
             values = np.where(log_q > np.nanmax(log_q) - 12, values, np.nan)
@@ -88,7 +88,7 @@ def _curves(lines: Mapping[str, str], ylabel: str, *, scale: str = "linear", rig
 
 def guidance_field(ax: Axes, arrays: Arrays) -> Axes:
     """The guidance as arrows at the level where it is strongest beside the score."""
-    level = _level(arrays, "log_ratio_map_time")
+    level = _level(arrays, "log_ratio_map")
     _backdrop(ax, arrays, level)
     every = slice(1, None, 2)
     grid, field = arrays["grid"][every, every], arrays["guidance"][level][every, every]

@@ -44,17 +44,11 @@ class Clean(NamedTuple):
 
 
 class Cloud(NamedTuple):
-    """Points (n, D) at one noise level.
+    """Points (n, D) at one noise level."""
 
-    Attributes:
-        x: from q_t, or spread over the domain where nothing is known of q_t.
-        eps: the noise that made them, None where they were not made by noising.
-        guided: where the guidance is looked at: from p_t with a truth, else `x`.
-    """
-
-    x: Tensor
-    eps: Tensor | None
-    guided: Tensor
+    x: Tensor  # from q_t, or spread over the domain where nothing is known of q_t
+    eps: Tensor | None  # the noise that made them, None where they were not made by noising
+    guided: Tensor  # where the guidance is looked at: from p_t with a truth, else x
 
 
 class Scene:

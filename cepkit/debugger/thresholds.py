@@ -8,8 +8,7 @@ RATIO_WARNING = 3.0
 RATIO_ERROR = 10.0
 RATIO_BESIDE_EXACT = 2.0  # with a truth, a large ratio is a fault only if the exact guidance has not nearly the same one
 
-# A field below this share of the score changes nothing that a sampler could show.
-ZERO_SHARE = 1e-6
+ZERO_SHARE = 1e-6  # a field below this share of the score changes nothing that a sampler could show
 
 # The antisymmetric share of the Jacobian: 0 for a gradient, 1 for a rotation. Central differences of an exact field give 1e-6
 # in float64 and below 0.02 in float32 with the larger step; a rotation of a tenth of the field gives about 0.1.
@@ -19,8 +18,7 @@ CURL_STEP_DOUBLE = 1e-4  # of the domain's half width; the truncation error is o
 CURL_STEP_SINGLE = 1e-2  # float32 values carry seven digits, so the step must be larger
 CURL_WIDER = 4.0  # the second step in float32, where a weak field of a network may drown in rounding with the first
 
-# Guidance and minus the gradient of its own energy: both come from one formula, so only rounding may separate them.
-GRADIENT_TOLERANCE = 0.02
+GRADIENT_TOLERANCE = 0.02  # guidance and its own energy's gradient come from one formula: only rounding may separate them
 
 # Error relative to the exact field (1 is as bad as none). Networks trained for half a minute reach 0.06, 0.2 at small t;
 # the mean energy has 0.7.
@@ -33,19 +31,13 @@ NEGLIGIBLE_SHARE = 0.05  # a noise level whose exact guidance is below this shar
 FACTOR_RESIDUAL = 0.1
 FACTOR_MATCH = 0.08
 SIGN_COSINE = -0.9
+STANDARD_ERRORS = 4.0  # what lies within so many may be chance: it happens once in 16,000 measurements
 
-# What lies within so many standard errors may be chance: it happens once in 16,000 measurements.
-STANDARD_ERRORS = 4.0
-
-# 1 - fitted factor of a score from denoising regression: its scatter with 500 points is 0.02 to 0.05.
-SCORE_FACTOR_WARNING = 0.25
-# With the model's own samples as data the regression sees the solver's error at small t as well.
-OWN_SAMPLES_FACTOR_WARNING = 0.4
-# At t = 1 the data are gone: what remains of -x_t beside a score must be small unless the data are very wide.
-FULL_NOISE_WARNING = 0.2
-# Denoised points outside the domain widened by a quarter; the posterior mean lies in the convex hull of the data.
-OUTSIDE_WARNING = 0.05
-OUTSIDE_MARGIN = 0.25
+SCORE_FACTOR_WARNING = 0.25  # 1 - factor of a score from denoising regression, whose scatter with 500 points is 0.02 to 0.05
+OWN_SAMPLES_FACTOR_WARNING = 0.4  # the model's own samples carry the solver's error at small t as well
+FULL_NOISE_WARNING = 0.2  # at t = 1 little is left beside -x_t, unless the data are very wide
+OUTSIDE_WARNING = 0.05  # denoised points outside; the posterior mean lies in the convex hull of the data
+OUTSIDE_MARGIN = 0.25  # of the domain's sides
 
 # Relative change of the guidance between noise levels: exact fields change by 0.5 and more, a field without t by 0.
 TIME_CHANGE = 0.02

@@ -241,3 +241,29 @@ def test_a_real_diffusers_unet_and_scheduler():
     assert sample(denoiser, (3, 64), steps=5, generator=seeded()).shape == (3, 64)
     found = FieldDebugger(score=denoiser, domain=3.0, slice=Slice.axes(64), particles=16, steps=3, times=(0.1, 0.5)).run()
     assert found.finding("calls").severity == "ok"  # an untrained network is called without a mistake, whatever else it does
+
+
+def test_a_conditioned_diffusers_unet_in_half_precision_is_bound_by_a_lambda():
+    diffusers = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=8, in_channels=2, out_channels=2, layers_per_block=1, block_out_channels=(8, 16), norm_num_groups=4,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=4, attention_head_dim=4,
+    ).bfloat16()  # fmt: skip
+    text = torch.randn((1, 3, 4), generator=seeded()).bfloat16()
+    scheduler = diffusers.DDIMScheduler(prediction_type="epsilon")
+    denoiser, _ = from_diffusers(lambda x, t: unet(x, t, text.expand(len(x), -1, -1)), scheduler, shape=(2, 8, 8))
+    x = torch.randn((3, 128), generator=seeded(1))
+    with torch.no_grad():
+        images = x.reshape(3, 2, 8, 8).bfloat16()
+        expected = unet(images, torch.full((3,), 999), text.expand(3, -1, -1)).sample.float().flatten(1)
+        rounded = unet(images, torch.full((3,), 1000), text.expand(3, -1, -1)).sample.float().flatten(1)
+    assert torch.equal(denoiser(x, 1.0), expected) and not torch.equal(expected, rounded)  # 999 is 1000 in bfloat16
+
+
+def test_a_diffusers_scheduler_without_signal_at_its_end_is_refused():
+    diffusers = pytest.importorskip("diffusers")
+    scheduler = diffusers.DDPMScheduler(rescale_betas_zero_snr=True)
+    with pytest.raises(ValueError, match="alphas_cumprod: expected"):
+        from_diffusers(nn.Identity(), scheduler, shape=(1, 8, 8))
