@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -15,21 +15,13 @@ from cepkit.diffusion.schedules import Schedule
 Pairs = Mapping[float, tuple[Tensor, Tensor]]  # (given, reference) at each t, (n, D) each
 
 
-@dataclass(frozen=True)
-class Diagnosis:
-    """How a field relates to its reference.
+class Diagnosis(NamedTuple):
+    """How a field relates to its reference."""
 
-    Attributes:
-        kind: "same", "zero" (the given field is zero), "flat" (the reference is zero), "sign", "factor" or "different".
-        fits: one `FactorFit` for each t that could be compared.
-        factor: the factor's name where `known_factor` found one, else "".
-        worst: the t of the largest error among those that count.
-    """
-
-    kind: str
-    fits: dict[float, FactorFit]
-    factor: str
-    worst: float
+    kind: str  # "same", "zero" (the given field is zero), "flat" (the reference is zero), "sign", "factor" or "different"
+    fits: dict[float, FactorFit]  # one for each t that could be compared
+    factor: str  # the factor's name where `known_factor` found one, else ""
+    worst: float  # the t of the largest error among those that count
 
 
 def diagnose(pairs: Pairs, schedule: Schedule, *, tolerance: float, negligible: frozenset[float] = frozenset()) -> Diagnosis:

@@ -8,20 +8,8 @@ from torch import Tensor
 
 from cepkit.debugger.adapters import modules_of
 from cepkit.debugger.slices import Slice
-from cepkit.diffusion.denoisers import Denoiser
-from cepkit.diffusion.schedules import Schedule
 from cepkit.truth.exact import Mixture
 from cepkit.validation import check_beta, check_number, check_points
-
-
-def check_schedule(schedule: Schedule | None, score: object) -> Schedule:
-    own = score.schedule if isinstance(score, Denoiser) else None
-    schedule = own if schedule is None else schedule
-    if not isinstance(schedule, Schedule):
-        raise ValueError(f"schedule: expected a cepkit Schedule such as VPLinear(), got {type(schedule).__name__}")
-    if own is not None and own != schedule:
-        raise ValueError(f"schedule: expected the denoiser's own {own}, got {schedule}")
-    return schedule
 
 
 def check_times(times: Iterable[float]) -> tuple[float, ...]:

@@ -17,21 +17,13 @@ _WAYS = ((False, False), (True, False), (False, True), (True, True))  # (gradien
 
 @dataclass(frozen=True)
 class Fault:
-    """One mistake of a call.
+    """One mistake of a call at noise level t."""
 
-    Attributes:
-        kind: a key of `cepkit.debugger.checks.callables.KINDS`.
-        t: the noise level.
-        came: what came instead, in words.
-        share: the share of the points with values that are not finite.
-        points: the points with such values, (m, D).
-    """
-
-    kind: str
+    kind: str  # a key of `cepkit.debugger.checks.callables.KINDS`
     t: float
-    came: str
-    share: float = 0.0
-    points: Tensor | None = None
+    came: str  # the result, in words
+    share: float = 0.0  # of the points with values that are not finite
+    points: Tensor | None = None  # these points, (m, D)
 
 
 class RecordedCallable:

@@ -47,19 +47,12 @@ def rms(value: Tensor) -> float:
 
 
 class FactorFit(NamedTuple):
-    """given = factor * reference, by least squares.
-
-    Attributes:
-        factor: the least-squares factor c.
-        residual: |given - c reference| / |given|, in [0, 1].
-        cosine: of the two fields as long vectors.
-        error: |given - reference| / |reference|, without the factor.
-    """
+    """given = factor * reference, by least squares."""
 
     factor: float
-    residual: float
-    cosine: float
-    error: float
+    residual: float  # |given - factor * reference| / |given|, in [0, 1]
+    cosine: float  # of the two fields as long vectors
+    error: float  # |given - reference| / |reference|, without the factor
 
 
 def fit_factor(given: Tensor, reference: Tensor) -> FactorFit:

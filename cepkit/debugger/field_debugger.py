@@ -8,7 +8,7 @@ from cepkit.debugger.scene import Scene
 
 
 class FieldDebugger(Scene):
-    """Finds what goes wrong in a guided diffusion model, in two dimensions or on a plane through more.
+    """A debugger of guided diffusion models, in two dimensions or on a plane through more.
 
     Callables take x_t of shape (n, D) and a scalar `t` (a 0-dim float64 tensor, as the samplers pass it). They are called with
     gradients off. The sign convention is the package's: guidance = -grad E_t with beta inside, and the guided score is
@@ -51,7 +51,7 @@ class FieldDebugger(Scene):
             f"{space}, {truth}; scale {self.scale:g}, {self.steps} steps, "
             f"{self.particles} points drawn from {self.clean.source} at each of {len(self.times)} noise levels"
         )
-        return Report(tuple(sorted(findings, key=lambda item: -item.rank)), self.arrays, heading)
+        return Report(tuple(sorted(findings, key=lambda item: -item.rank)), dict(self.arrays), heading)
 
     def _keep_background(self) -> None:
         """Keep the arrays that pictures are drawn over: the fields in the plane, and the density where it is known."""

@@ -70,7 +70,10 @@ class Report:
 
     __repr__ = __str__
 
-    def _repr_html_(self, *, whole_page: bool = False) -> str:
+    def _repr_html_(self) -> str:
+        return self._html(whole_page=False)
+
+    def _html(self, *, whole_page: bool) -> str:
         pictures = []
         for picture in PICTURES.values():
             if picture.needs in self.arrays:
@@ -84,5 +87,5 @@ class Report:
         """Write one page that needs nothing else, pictures inside, and return its path; missing folders are made."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self._repr_html_(whole_page=True), encoding="utf-8", errors="replace")
+        path.write_text(self._html(whole_page=True), encoding="utf-8", errors="replace")
         return path

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cepkit.debugger.arguments import check_schedule, check_support, check_times, check_truth, device_and_dtype
+from cepkit.debugger.arguments import check_support, check_times, check_truth, device_and_dtype
 from cepkit.debugger.calls import RecordedCallable
 from cepkit.debugger.factors import finite_rows
 from cepkit.debugger.slices import Domain, Slice
@@ -87,8 +87,11 @@ class Scene:
         self.plane = Slice.axes(2) if slice is None else slice
         if not isinstance(self.plane, Slice):
             raise ValueError(f"slice: expected a cepkit.debugger.Slice, got {type(slice).__name__}")
-        self.schedule = check_schedule(schedule, score)
-        same_schedule(guidance, self.schedule, "guidance")
+        self.schedule = score.schedule if schedule is None and isinstance(score, Denoiser) else schedule
+        if not isinstance(self.schedule, Schedule):
+            raise ValueError(f"schedule: expected a cepkit Schedule such as VPLinear(), got {type(schedule).__name__}")
+        for name, function in given.items():
+            same_schedule(function, self.schedule, name)
         self.truth, self.beta = check_truth(truth, beta, self.plane)
         self.support = check_support(support, self.plane)
         self.device, self.dtype = device_and_dtype(device, self.support, given.values())

@@ -188,7 +188,7 @@ GOOD = {"score": DENOISER, "guidance": EXACT, "domain": 4.5}
         ({"guidance": "exact"}, "guidance: expected a callable .* got str"),
         ({"energy": torch.zeros(2)}, "energy: expected a callable .* got Tensor"),
         ({"score": lambda x, t: x}, "schedule: expected a cepkit Schedule"),
-        ({"schedule": VPLinear(beta_max=5.0)}, "schedule: expected the denoiser's own"),
+        ({"schedule": VPLinear(beta_max=5.0)}, "score: expected the schedule .*beta_max=5.0"),
         ({"guidance": ExactGuidance(TOY.truth, 3.0, VPLinear(beta_max=5.0))}, "guidance: expected the schedule"),
         ({"domain": 0.0}, "domain: expected"),
         ({"domain": ((1.0, -1.0), (0.0, 1.0))}, "domain: expected .* lo < hi"),

@@ -254,7 +254,7 @@ DEFECTS = (
     # -- debugger ------------------------------------------------------------------------------------------------------
     Defect(
         "curl-sign",
-        "cepkit/debugger/checks/gradients.py",
+        "cepkit/debugger/checks/curl.py",
         "(jacobian - jacobian.mT) / 2",
         "(jacobian + jacobian.mT) / 2",
         "every gradient field is said to have curl",
@@ -263,16 +263,16 @@ DEFECTS = (
     Defect(
         "report-escape",
         "cepkit/debugger/report.py",
-        "html.escape(item.message)",
-        "item.message",
+        "autoescape=True",
+        "autoescape=False",
         "an error message runs as a script in the report",
         ("tests/debugger/test_debugger_report.py",),
     ),
     Defect(
         "network-mode",
         "cepkit/debugger/adapters.py",
-        "module.training = False",
-        "module.training = True",
+        "part.training = False",
+        "part.training = True",
         "a network with dropout is used in training mode",
         ("tests/debugger/test_debugger_adapters.py",),
     ),
