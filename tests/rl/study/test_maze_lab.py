@@ -80,6 +80,8 @@ def test_the_panels_hold_support_q_and_energies_as_they_are(lab):
     wanted = energy_slice(lab.qgpo, lab.state, support, lab.t, generator=torch.Generator().manual_seed(0))
     for stored, field in zip(lab.energies["fields"], (wanted.exact_field, wanted.learned_field), strict=True):
         np.testing.assert_array_equal(np.frombuffer(stored, "<f4").reshape(15, 15, 2), field.numpy())
+    for stored, picture in zip(lab.energies["pictures"], (wanted.exact, wanted.learned), strict=True):
+        assert stored["low"] == pytest.approx([float(picture[picture.isfinite()].min())])
     assert lab.energies["error"] == wanted.error
 
 
@@ -153,6 +155,13 @@ def test_a_wrong_setting_is_refused_by_name_and_leaves_the_lab_as_it_was(lab, na
     with pytest.raises(ValueError, match=f"^{name}: expected"):
         setattr(lab, name, value)
     assert getattr(lab, name) == before
+
+
+def test_a_bad_value_from_the_browser_leaves_every_later_change_possible(lab):
+    for bad in ({"t": 5.0}, {"seed": "x"}, {"place": [0.0, 0.0]}):
+        lab.set_state(bad)
+    lab.set_state({"t": 0.6})
+    assert (lab.t, lab.seed, lab.place) == (0.6, 0, [-1.0, 1.0]) and lab.energies["t"] == 0.6 and lab.status == ""
 
 
 def test_a_wrong_start_is_refused_by_name():
