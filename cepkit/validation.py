@@ -126,7 +126,7 @@ LARGEST_INTEGER = 2**53  # what JSON and a float hold exactly
 
 
 def setting(default: object, *, low: float = -math.inf, high: float = math.inf, choices: Iterable = ()) -> object:
-    """A field of `Settings` with its default and what it may hold.
+    """A field of `Configuration` with its default and what it may hold.
 
     The default decides the kind: True or False, an integer, a number, one of the names in `choices`, an instance of one of the
     dataclasses in `choices`, or a sequence of at least one of these (names each once).
@@ -134,7 +134,7 @@ def setting(default: object, *, low: float = -math.inf, high: float = math.inf, 
     return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": tuple(choices)})
 
 
-class Settings:
+class Configuration:
     """Base of the frozen dataclasses that hold a configuration: checked when made, written to JSON and read back.
 
     Numbers of any library become plain ones. A field whose annotation has no default is left to the subclass.

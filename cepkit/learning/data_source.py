@@ -11,11 +11,11 @@ from torch import Tensor
 
 from cepkit.truth.own_points import from_points
 from cepkit.truth.toys import TOYS, Toy, make_toy
-from cepkit.validation import LARGEST_INTEGER, Settings, check_name, setting
+from cepkit.validation import LARGEST_INTEGER, Configuration, check_name, setting
 
 
 @dataclass(frozen=True)
-class DataSource(Settings):
+class DataSource(Configuration):
     """Points drawn from a toy, or from the blurred points of a CSV file.
 
     Attributes:

@@ -19,7 +19,7 @@ from cepkit.diffusion.process import perturb
 from cepkit.diffusion.schedules import Schedule, VPCosine, VPLinear
 from cepkit.learning.losses import LABELS, Info, cep_loss, denoising_loss, exp_energy_loss, mean_energy_loss, pooled_energy
 from cepkit.learning.networks import Fit, MLPDenoiser, MLPEnergy
-from cepkit.validation import LARGEST_INTEGER, Settings, check_points, setting
+from cepkit.validation import LARGEST_INTEGER, Configuration, check_points, setting
 
 OBJECTIVES = ("CEP", "MSE", "exp-MSE")
 PARTS = ("denoiser", "energy")
@@ -32,8 +32,8 @@ class NonFiniteLoss(ValueError):
 
 
 @dataclass(frozen=True)
-class TrainingConfig(Settings):
-    """Settings of a run; the same settings, data and machine give the same weights to the bit.
+class TrainingConfig(Configuration):
+    """Configuration of a run; the same settings, data and machine give the same weights to the bit.
 
     Attributes:
         beta: inverse temperature of the target p_0 ∝ q_0 exp(-beta E).
@@ -105,15 +105,13 @@ class TrainingStep:
 
 
 class Stage:
-    """Networks in training; iterate to train to the last step. A subclass says in `_take` what one step is.
+    """Networks in training; iterate to train to the last step, and again to go on after stopping early or an interrupt.
 
-    After stopping early, or an interrupt, iterating again goes on from there.
+    A subclass says in `_take` what one step is.
 
     Attributes:
-        fits: the networks, by name.
-        generators: the random streams, by name.
-        extras: tensors beside the networks that the stage cannot go on without, by name; changed in place.
-        terms: what losses are called in the log and in messages, where that is not the network's name.
+        fits, generators, extras: the networks, random streams and tensors that the stage cannot go on without, by name.
+        terms: names of the losses in the log and in messages, where these are not the networks'.
         hint: what to try when a loss is not finite.
         save_every: steps between two saves, where the run's own number does not suit.
     """
@@ -156,10 +154,6 @@ class Stage:
     def _take(self) -> TrainingStep:
         raise NotImplementedError
 
-    def fit_index(self, name: str, index: int) -> int:
-        """Steps that a network has taken after `index` steps of the stage."""
-        return index
-
     def check_finite(self) -> None:
         """Raise `NonFiniteLoss` if a loss since the last check is NaN or infinite."""
         recent, self._recent = self._recent, []
@@ -186,7 +180,7 @@ class Training(Stage):
 
     def __init__(self, x: Tensor, energy: Tensor, config: TrainingConfig) -> None:
         self.config = config
-        self.x, self.energy = _check_data(x, energy)
+        self.x, self.energy = _check_data(x, energy, centred=config.objective != "CEP")
         hint = f"Lower the learning rate ({config.learning_rate:g}) or look for extreme energies (beta is {config.beta:g})"
         super().__init__("training", config.steps, self.x.device, hint=hint)
         self.terms = {"denoiser": "denoising", "energy": config.objective}
@@ -276,11 +270,13 @@ def build_networks(dim: int, config: TrainingConfig) -> dict[str, nn.Module]:
     return made
 
 
-def _check_data(x: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
+def _check_data(x: Tensor, energy: Tensor, *, centred: bool) -> tuple[Tensor, Tensor]:
     check_points(x, None, name="x")
     if x.ndim != 2 or len(x) < 2:
         raise ValueError(f"x: expected points of shape (n, D) with n >= 2, got {tuple(x.shape)}")
     one_per_point(energy, x, "energy")
     if not bool(torch.isfinite(energy).all()):
         raise ValueError(f"energy: expected finite values, got {int((~torch.isfinite(energy)).sum())} NaN or infinite")
-    return x.detach().float(), energy.detach().float().to(x.device)
+    energy = energy.detach().double()
+    energy = energy - energy.mean() if centred else energy  # CEP cannot see the energies' zero; the other losses would learn it
+    return x.detach().float(), energy.float().to(x.device)

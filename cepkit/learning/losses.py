@@ -1,4 +1,4 @@
-"""What the networks are trained on: pure functions of predictions and targets, each returning (loss, info).
+"""Losses: pure functions of predictions and targets, each returning (loss, info).
 
 With w = exp(-beta E(x_0)) and K noisy samples x_t^1 ... x_t^K of one noise level t:
 
@@ -52,18 +52,18 @@ def cep_loss(
     """Contrastive energy prediction: cross-entropy between labels from clean energies and softmax(-f) over K noisy samples.
 
     Args:
-        f: the energy net at x_t^1 ... x_t^K, shape (..., K); the samples of a group share one t (and one condition).
+        f: the energy net at x_t^1 ... x_t^K, shape (..., K); the samples of a group share one t.
         energy: E(x_0) of the clean points they came from, shape (..., K), low is good.
         beta: inverse temperature of at least 0.
         labels: "unnormalized" or "normalized".
         log_scale: unnormalised labels are divided by exp(log_scale), a constant such as log mean exp(-beta E) over the data
-            that keeps them near 1. Normalised labels do not need it.
+            that keeps them near 1.
 
     Returns:
-        The mean over groups, and info "effective_samples": of how many equal contrasts the weights of a group are worth.
+        The mean over groups, and info "effective_samples": how many equal contrasts the weights of a group are worth.
 
     Raises:
-        ValueError: shapes that differ, K below 2, an unknown kind of label, or a `beta` that is negative or not finite.
+        ValueError: shapes that differ, K below 2, unknown labels, or a `beta` that is negative or not finite.
     """
     _check_pair(f, energy)
     if f.ndim == 0 or f.shape[-1] < 2:
@@ -88,13 +88,10 @@ def pooled_energy(
 ) -> Tensor:
     """Each noisy point's energy averaged over all clean points of its group, as if any of them might have given it.
 
-    The energy of x_t^k becomes -log(sum_j p_kj exp(-beta E_j)) / beta with p_kj ∝ q(x_t^k | x_0^j): the intermediate energy of
-    the group taken for the whole data set. A label then no longer depends on which x_0 happened to give x_t, so it scatters
-    less (the idea of Xu, Tong & Jaakkola 2023, arXiv 2302.00670, for denoisers).
-
-    Given the group, x_t^k came from x_0^j with probability p_kj, so a label keeps its mean given x_t^k: MSE and exp-MSE stay
-    unbiased at every K. CEP compares with the group's other noisy points, which share those x_0: a bias that falls like 1 / K and
-    is large at K = 2. Where no other point of the group could have given x_t (small t, many dimensions) nothing changes.
+    The energy of x_t^k becomes -log(sum_j p_kj exp(-beta E_j)) / beta with p_kj ∝ q(x_t^k | x_0^j), the intermediate energy of
+    the group taken for the whole dataset. A label no longer depends on which x_0 happened to give x_t, so it scatters less
+    (the idea of Xu, Tong & Jaakkola 2023, arXiv 2302.00670, for denoisers). It keeps its mean given x_t^k, so MSE and exp-MSE
+    stay unbiased at every K. CEP compares points that share those x_0: a bias that falls like 1 / K and is large at K = 2.
 
     Args:
         energy: (..., K); x0 and x_t: (..., K, D); t: scalar or one time per group.
@@ -128,11 +125,7 @@ def pooled_energy(
 
 
 def mean_energy_loss(f: Tensor, energy: Tensor, beta: float) -> tuple[Tensor, Info]:
-    """Least squares on beta E(x_0), "MSE": what Diffuser's value network learns (Janner et al. 2022). Shapes (...).
-
-    Raises:
-        ValueError: shapes that differ, or a `beta` that is negative or not finite.
-    """
+    """Least squares on beta E(x_0), "MSE": what Diffuser's value network learns (Janner et al. 2022). Shapes (...)."""
     _check_pair(f, energy)
     return (f - check_beta(beta) * energy).square().mean(), {}
 

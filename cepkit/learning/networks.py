@@ -1,5 +1,4 @@
-"""Small networks for points: a denoiser and an energy net on one trunk, both scaled by what is known of the data; and `Fit`,
-a network in training.
+"""Small networks for points, a denoiser and an energy net scaled by what is known of the data; and `Fit`, one in training.
 
 For Gaussian data N(mean, std^2 I) the noisy points have variance v_t = alpha_t^2 std^2 + sigma_t^2 about alpha_t mean, and
 everything is known: the posterior of (x_0 - mean) / std has mean u = alpha_t std (x_t - alpha_t mean) / v_t and variance
@@ -27,7 +26,7 @@ from torch.nn.functional import silu
 
 from cepkit.diffusion.process import expand_time
 from cepkit.diffusion.schedules import Schedule
-from cepkit.validation import check_number, check_points
+from cepkit.validation import check_points
 
 _FREQUENCIES = 4
 _WAVE_FREQUENCY = 2.0  # of the random projections B, in units of the data's spread
@@ -63,7 +62,7 @@ class TimeEmbedding(nn.Module):
 
 
 class Scaled(NamedTuple):
-    """x_t in the units of Gaussian data, (..., D), and what depends on t alone, () or with a last axis of 1."""
+    """x_t in the units of Gaussian data, (..., D), and values of t alone, () or with a last axis."""
 
     unit: Tensor  # of variance 1
     estimate: Tensor  # u
@@ -71,25 +70,18 @@ class Scaled(NamedTuple):
     sigma: Tensor
     known: Tensor  # alpha_t^2 std^2 / v_t
     uncertainty: Tensor  # r_t
-
-    @property
-    def level(self) -> tuple[Tensor, Tensor]:
-        """alpha_t and sigma_t without the last axis."""
-        return (self.alpha.squeeze(-1), self.sigma.squeeze(-1)) if self.alpha.ndim else (self.alpha, self.sigma)
+    embedded: Tensor  # the embedding of time
 
 
 class _PointNetwork(nn.Module):
-    """What the two networks share: data scale, time embedding, trunk. `_trunk` returns the raw output F, (..., out)."""
+    """The common part of the two networks. Its raw output F is `_trunk`, (..., outputs)."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, dim: int, out: int, schedule: Schedule, *, width: int, layers: int, waves: int) -> None:
+    def __init__(self, dim: int, outputs: int, schedule: Schedule, width: int, layers: int, waves: int) -> None:
         super().__init__()
-        self.dim, self.schedule = check_number(dim, name="dim", low=1, integer=True), schedule
-        width = check_number(width, name="width", low=1, integer=True)
-        layers = check_number(layers, name="layers", low=1, integer=True)
-        waves = check_number(waves, name="waves", low=0, integer=True)
+        self.dim, self.schedule = dim, schedule
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(()))
         self.register_buffer("projection", torch.randn(dim, waves) * _WAVE_FREQUENCY * math.sqrt(2 / dim))
@@ -97,7 +89,7 @@ class _PointNetwork(nn.Module):
         self.films = nn.ModuleList(nn.Linear(width, 2 * width) for _ in range(layers))
         self.first = nn.Linear(dim + 2 * waves, width, bias=False)
         self.hidden = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(layers - 1))
-        self.last = nn.Linear(width, out)
+        self.last = nn.Linear(width, outputs)
 
     def set_scale(self, mean: Tensor, std: Tensor | float) -> None:
         """Tell the network the data's mean (D,) and overall standard deviation."""
@@ -111,39 +103,38 @@ class _PointNetwork(nn.Module):
         signal = alpha * self.std
         inverse = 1 / (signal.square() + sigma.square())
         centred, root = x_t - alpha * self.mean, inverse.sqrt()
-        return Scaled(centred * root, centred * (signal * inverse), alpha, sigma, signal.square() * inverse, sigma * root)
+        embedded = self.time(*(level.squeeze(-1) if level.ndim else level for level in (alpha, sigma)))
+        known, uncertainty = signal.square() * inverse, sigma * root
+        return Scaled(centred * root, centred * (signal * inverse), alpha, sigma, known, uncertainty, embedded)
 
-    def _trunk(self, scaled: Scaled, embedded: Tensor) -> Tensor:
+    def _trunk(self, scaled: Scaled) -> Tensor:
         phase = scaled.estimate @ self.projection
         damping = (-0.5 * scaled.uncertainty.square() * self.projection.square().sum(0)).exp()
         h = self.first(torch.cat([scaled.unit, phase.sin() * damping, phase.cos() * damping], -1))
         for i, film in enumerate(self.films):
-            scale, shift = film(embedded).chunk(2, -1)
+            scale, shift = film(scaled.embedded).chunk(2, -1)
             h = silu(torch.addcmul(shift, (self.hidden[i - 1](h) if i else h), 1 + scale))
         return self.last(h)
 
 
 class MLPDenoiser(_PointNetwork):
-    """A denoiser for points of shape (..., D) that predicts x0.
+    """A denoiser for points (..., D) that predicts x0.
 
     Args:
         dim: D.
-        width, layers: of the hidden layers.
+        width, layers: of the hidden layers, at least 1.
         waves: number of random directions whose sines and cosines are inputs; 0 for none.
-
-    Raises:
-        ValueError: a size that is not a positive integer; in a call, points of another dimension.
     """
 
     parametrisation = "x0"
 
     def __init__(self, dim: int, schedule: Schedule, *, width: int = 64, layers: int = 3, waves: int = 16) -> None:
-        super().__init__(dim, dim, schedule, width=width, layers=layers, waves=waves)
+        super().__init__(dim, dim, schedule, width, layers, waves)
 
     def forward(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        """The prediction at x_t (..., D) and t (scalar, or one per leading index), of the shape of x_t."""
+        """Predict at x_t (..., D) and t (scalar, or one per leading index), of the shape of x_t."""
         scaled = self._scaled(x_t, t)
-        value = scaled.estimate + scaled.uncertainty * self._trunk(scaled, self.time(*scaled.level))
+        value = scaled.estimate + scaled.uncertainty * self._trunk(scaled)
         return (self.mean + self.std * value).to(x_t.dtype)
 
 
@@ -190,9 +181,6 @@ class MLPEnergy(_PointNetwork):
     Args: as `MLPDenoiser`, and
         gaussian_guess: start from a `GaussianGuess` (fit it by `net.guess.fit(x, energy, beta)`) and learn the rest. Without,
             f is the network's raw output.
-
-    Raises:
-        ValueError: as `MLPDenoiser`.
     """
 
     def __init__(
@@ -205,27 +193,24 @@ class MLPEnergy(_PointNetwork):
         waves: int = 16,
         gaussian_guess: bool = False,
     ) -> None:
-        super().__init__(dim, 1, schedule, width=width, layers=layers, waves=waves)
+        super().__init__(dim, 1, schedule, width, layers, waves)
         self.guess = GaussianGuess(dim) if gaussian_guess else None
         self.level = nn.Linear(width, 1) if gaussian_guess else None  # the constant C(t), which losses other than CEP must learn
 
     def forward(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         """f at x_t (..., D) and t (scalar, or one per leading index), shape (...)."""
         scaled = self._scaled(x_t, t)
-        embedded = self.time(*scaled.level)
-        f = self._trunk(scaled, embedded).squeeze(-1)
+        f = self._trunk(scaled).squeeze(-1)
         if self.guess is not None:
             share = scaled.known**1.5
             share = share.squeeze(-1) if share.ndim else share
             guess = self.guess(x_t.to(f), scaled.alpha, scaled.sigma)
-            f = share * f + (1 - share) * guess + self.level(embedded).squeeze(-1)
+            f = share * f + (1 - share) * guess + self.level(scaled.embedded).squeeze(-1)
         return f.to(x_t.dtype)
 
 
 class Fit:
-    """A network, its Adam optimiser (Kingma & Ba 2015), and the exponential moving average of its weights, which is kept.
-
-    The learning rate is a function of the step alone, so weights, moments and `index` are all that a resumed fit needs.
+    """A network in training with Adam (Kingma & Ba 2015), and the exponential moving average of its weights, which is kept.
 
     Args:
         network: changed in place by `step`.

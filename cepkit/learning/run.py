@@ -51,7 +51,7 @@ def restore(stage: Stage, tensors: Mapping[str, Tensor], index: int) -> None:
         for key, parameter in fit.parameters.items():
             for part, value in fit.adam.state[parameter].items():
                 value.copy_(tensors[f"{name}.adam.{key}.{part}"])
-        fit.index = stage.fit_index(name, index)
+        fit.index = int(fit.adam.state[parameter]["step"])
     stage.index = index
 
 

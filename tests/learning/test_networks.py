@@ -241,12 +241,6 @@ def test_nothing_is_registered_beyond_weights_and_scale():
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
 BAD = {
-    "no dimension": (lambda: MLPDenoiser(0, LINEAR), "dim"),
-    "half a dimension": (lambda: MLPEnergy(2.5, LINEAR), "dim"),
-    "no width": (lambda: MLPEnergy(2, LINEAR, width=0), "width"),
-    "no layers": (lambda: MLPEnergy(2, LINEAR, layers=0), "layers"),
-    "layers in words": (lambda: MLPDenoiser(2, LINEAR, layers="3"), "layers"),
-    "waves": (lambda: MLPDenoiser(2, LINEAR, waves=-1), "waves"),
     "three coordinates": (lambda: NETS["denoiser"]()(points(4, 3), 0.3), "x_t"),
     "NaN": (lambda: NETS["energy"]()(points(4, 2) * math.nan, 0.3), "x_t"),
     "time": (lambda: NETS["energy"]()(points(4, 2), 1.5), "t"),

@@ -4,6 +4,7 @@
                 (Lu et al. 2023; widths 512, 256, 128 there)
     critics     Q(s, a), several at once (twins), of which one uses the least
     energy net  f(a_t, t, s), the intermediate energy over actions
+    cloning     the deterministic baseline
 
 A stack holds the weights of its members along a first axis, under the names that one network has, so that a member can be
 taken out, saved and loaded as a network of its own. Its inputs and outputs have the same first axis.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +25,7 @@ from torch.nn.functional import relu, silu
 from cepkit.diffusion.schedules import Schedule
 from cepkit.learning.networks import LevelFeatures
 from cepkit.rl.agent.layers import Linear, Members, Norm, aligned, shaped
+from cepkit.rl.agent.qgpo_config import QGPOConfig
 
 _STATE_FEATURES = 32
 _TIME_FEATURES = 32
@@ -246,3 +249,33 @@ def build(make: Callable[..., nn.Module], seeds: int | tuple[int, ...]) -> nn.Mo
     weights, buffers = torch.func.stack_module_state(singles)
     stack.load_state_dict({name: value for name, value in (weights | buffers).items() if name in stack.state_dict()})
     return stack
+
+
+class CloningNet(nn.Module):
+    """A deterministic policy: states (*members, ..., S) -> actions (*members, ..., A) in (-1, 1)."""
+
+    def __init__(self, state_dim: int, action_dim: int, *, width: int, layers: int, members: Members = ()) -> None:
+        super().__init__()
+        sizes = (state_dim, *(width,) * layers)
+        self.hidden = nn.ModuleList(Linear(a, b, members) for a, b in itertools.pairwise(sizes))
+        self.last = Linear(sizes[-1], action_dim, members)
+
+    def forward(self, states: Tensor) -> Tensor:
+        h = states
+        for layer in self.hidden:
+            h = relu(layer(h))
+        return self.last(h).tanh()
+
+
+def make_networks(stage: str, sizes: tuple[int, int], config: QGPOConfig, seeds: int | tuple[int, ...]) -> dict[str, nn.Module]:
+    """Make the networks of a stage by name from the run's seed, or stacks of several; `sizes` are those of state and action."""
+    schedule = config.schedule
+    if stage == "behaviour":
+        settings = {"widths": config.behaviour_widths, "embedding": config.behaviour_embedding}
+        return {"behaviour": build(partial(BehaviourNet, *sizes, schedule, **settings), seeds)}
+    settings = {"width": config.critic_width, "layers": config.critic_layers}
+    if stage == "cloning":
+        return {"cloning": build(partial(CloningNet, *sizes, **settings), seeds)}
+    critics = partial(Critics, *sizes, critics=config.critics, norm=config.critic_norm, **settings)
+    settings = {"width": config.energy_width, "layers": config.energy_layers, "modulated": config.modulated}
+    return {"critic": build(critics, seeds), "energy": build(partial(EnergyNet, *sizes, schedule, **settings), seeds)}

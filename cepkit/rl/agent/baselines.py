@@ -7,15 +7,11 @@ same Q as guidance, and K draws for each action.
 
 from __future__ import annotations
 
-import itertools
-from functools import partial
-
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import mse_loss, relu
+from torch import Tensor
+from torch.nn.functional import mse_loss
 
-from cepkit.rl.agent.agent_networks import build
-from cepkit.rl.agent.layers import Linear, Members
+from cepkit.rl.agent.agent_networks import CloningNet
 from cepkit.rl.agent.prepared import Prepared
 from cepkit.rl.agent.qgpo import QGPO
 from cepkit.rl.agent.qgpo_config import BATCH, QGPOConfig
@@ -24,36 +20,14 @@ from cepkit.rl.envs.rollouts import Policy
 from cepkit.validation import check_number, check_points
 
 
-class CloningNet(nn.Module):
-    """A deterministic policy: states (*members, ..., S) -> actions (*members, ..., A) in (-1, 1)."""
-
-    def __init__(self, state_dim: int, action_dim: int, *, width: int, layers: int, members: Members = ()) -> None:
-        super().__init__()
-        sizes = (state_dim, *(width,) * layers)
-        self.hidden = nn.ModuleList(Linear(a, b, members) for a, b in itertools.pairwise(sizes))
-        self.last = Linear(sizes[-1], action_dim, members)
-
-    def forward(self, states: Tensor) -> Tensor:
-        h = states
-        for layer in self.hidden:
-            h = relu(layer(h))
-        return self.last(h).tanh()
-
-
-def cloning_network(state_dim: int, action_dim: int, config: QGPOConfig, seeds: int | tuple[int, ...]) -> CloningNet:
-    """Make the network of a configuration from its seed, or a stack of several."""
-    return build(partial(CloningNet, state_dim, action_dim, width=config.critic_width, layers=config.critic_layers), seeds)
-
-
 class CloningTraining(AgentStage):
     """Behaviour cloning by least squares on the data's actions; iterate to train."""
 
     def __init__(self, data: Prepared, config: QGPOConfig, seeds: Seeds = None) -> None:
         super().__init__("cloning", config.cloning_steps, config, seeds, data.device)
         self.data = data
-        network = cloning_network(data.states.shape[1], data.actions.shape[1], config, self.initial)
-        rate = config.critic_learning_rate
-        self.add("cloning", network, learning_rate=rate, steps=config.cloning_steps, ema=config.ema)
+        rate, steps = config.critic_learning_rate, config.cloning_steps
+        self.add("cloning", self.make_networks(data.sizes)["cloning"], learning_rate=rate, steps=steps, ema=config.ema)
 
     @property
     def network(self) -> CloningNet:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from cepkit.diffusion.process import perturb
 from cepkit.diffusion.sampling import sampling_steps
 from cepkit.diffusion.schedules import Schedule
 from cepkit.learning.losses import denoising_loss
-from cepkit.rl.agent.agent_networks import BehaviourNet, build
+from cepkit.rl.agent.agent_networks import BehaviourNet
 from cepkit.rl.agent.prepared import Prepared
 from cepkit.rl.agent.qgpo_config import T_MIN, QGPOConfig
 from cepkit.rl.agent.stage import AgentStage, Seeds
@@ -37,20 +36,14 @@ class ActionDenoiser:
         return self.network(x_t, t, self.states).to(x_t.dtype)
 
 
-def behaviour_network(state_dim: int, action_dim: int, config: QGPOConfig, seeds: int | tuple[int, ...]) -> BehaviourNet:
-    """Make the network of a configuration from its seed, or a stack of several."""
-    sizes = {"widths": config.behaviour_widths, "embedding": config.behaviour_embedding}
-    return build(partial(BehaviourNet, state_dim, action_dim, config.schedule, **sizes), seeds)
-
-
 class BehaviourTraining(AgentStage):
     """The first stage; iterate to train."""
 
     def __init__(self, data: Prepared, config: QGPOConfig, seeds: Seeds = None) -> None:
         super().__init__("behaviour", config.behaviour_steps, config, seeds, data.device)
         self.data = data
-        network = behaviour_network(data.states.shape[1], data.actions.shape[1], config, self.initial)
-        self.add("behaviour", network, learning_rate=config.behaviour_learning_rate, steps=config.behaviour_steps, ema=config.ema)
+        rate, steps = config.behaviour_learning_rate, config.behaviour_steps
+        self.add("behaviour", self.make_networks(data.sizes)["behaviour"], learning_rate=rate, steps=steps, ema=config.ema)
 
     @property
     def network(self) -> BehaviourNet:

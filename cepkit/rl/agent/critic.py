@@ -11,14 +11,12 @@ its K actions share one noise level, and their labels are softmax(beta Q(s, a_k)
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
 from cepkit.diffusion.process import perturb
 from cepkit.learning.losses import cep_loss, pooled_energy
-from cepkit.rl.agent.agent_networks import Critics, EnergyNet, build
+from cepkit.rl.agent.agent_networks import Critics, EnergyNet
 from cepkit.rl.agent.prepared import Prepared
 from cepkit.rl.agent.qgpo_config import BATCH, BETA_Q, T_MIN, QGPOConfig
 from cepkit.rl.agent.stage import AgentStage, Seeds, rows
@@ -52,17 +50,6 @@ def q_units(q: Tensor, q_std: Tensor, q_scale: str) -> Tensor:
     return torch.maximum(q.std(-1, correction=0, keepdim=True), common)
 
 
-def critic_networks(
-    state_dim: int, action_dim: int, config: QGPOConfig, seeds: int | tuple[int, ...]
-) -> tuple[Critics, EnergyNet]:
-    """Make the networks of a configuration from its seed, or stacks of several."""
-    sizes = {"width": config.critic_width, "layers": config.critic_layers}
-    critics = partial(Critics, state_dim, action_dim, critics=config.critics, norm=config.critic_norm, **sizes)
-    sizes = {"width": config.energy_width, "layers": config.energy_layers}
-    energy = partial(EnergyNet, state_dim, action_dim, config.schedule, modulated=config.modulated, **sizes)
-    return build(critics, seeds), build(energy, seeds)
-
-
 class CriticTraining(AgentStage):
     """The third stage: warm start of Q, backups, energy net; iterate to train.
 
@@ -80,7 +67,7 @@ class CriticTraining(AgentStage):
         steps = max(self.last_backup, self.first_energy + config.energy_steps)
         super().__init__("critic", steps, config, seeds, data.device)
         self.data, self.support = data, support
-        critics, energy = critic_networks(data.states.shape[1], data.actions.shape[1], config, self.initial)
+        critics, energy = self.make_networks(data.sizes).values()
         if config.warm_start_steps:
             critics.set_scale(float(data.returns.mean()), float(data.returns.std(correction=0)))
         self.add("critic", critics, learning_rate=config.critic_learning_rate, steps=self.last_backup, ema=1 - config.tau)
@@ -98,10 +85,6 @@ class CriticTraining(AgentStage):
     def energy_net(self) -> EnergyNet:
         """The moving average of the energy net."""
         return self.fits["energy"].average
-
-    def fit_index(self, name: str, index: int) -> int:
-        first, last = (0, self.last_backup) if name != "energy" else (self.first_energy, self.steps)
-        return max(0, min(index, last) - first)
 
     def _losses(self) -> dict[str, Tensor]:
         config, losses = self.config, {}

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from cepkit.learning.run import state_of
 from cepkit.rl.agent.action_support import SupportSampling
+from cepkit.rl.agent.agent_networks import make_networks
 from cepkit.rl.agent.baselines import CloningTraining
-from cepkit.rl.agent.behaviour import BehaviourTraining, behaviour_network
+from cepkit.rl.agent.behaviour import BehaviourTraining
 from cepkit.rl.agent.critic import CriticTraining
 from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo_config import QGPOConfig
@@ -81,7 +82,7 @@ def estimate(
     """
     device, members = torch.device(device), None if seeds == 1 else tuple(range(seeds))
     data = prepare(_random_transitions(n_states, *sizes).to(device), config)
-    behaviour = behaviour_network(*sizes, config, config.seed if members is None else members).to(device)
+    behaviour = make_networks("behaviour", sizes, config, config.seed if members is None else members)["behaviour"].to(device)
     chunk = config.support_chunk if device.type == "cuda" else min(config.support_chunk, _CPU_CHUNK)
     sampled = replace(config, support_chunk=chunk)
     support = SupportSampling(data, behaviour.eval().requires_grad_(False), sampled, members)

@@ -46,6 +46,11 @@ class Prepared:
         return len(self.rewards)
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        """Numbers in a state and in an action."""
+        return self.states.shape[1], self.actions.shape[1]
+
+    @property
     def device(self) -> torch.device:
         return self.states.device
 

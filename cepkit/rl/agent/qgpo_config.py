@@ -14,7 +14,7 @@ from typing import ClassVar
 from cepkit.diffusion.process import PARAMETRISATIONS
 from cepkit.diffusion.schedules import Schedule, VPLinear
 from cepkit.rl.data.scores import FAMILIES
-from cepkit.validation import LARGEST_INTEGER, Settings, check_name, setting
+from cepkit.validation import LARGEST_INTEGER, Configuration, check_name, setting
 
 Q_SCALES = ("none", "std", "state")
 DECAYS = ("constant", "cosine")
@@ -25,8 +25,8 @@ T_MIN = 1e-3  # noise levels are drawn from [T_MIN, 1] uniformly
 
 
 @dataclass(frozen=True)
-class QGPOConfig(Settings):
-    """Settings of a run; the same settings, data and machine give the same weights to the bit.
+class QGPOConfig(Configuration):
+    """Configuration of a run; the same settings, data and machine give the same weights to the bit.
 
     Attributes:
         family: of the task, which decides how rewards are rescaled (`cepkit.rl.data.rewards`).
@@ -192,4 +192,4 @@ PRESETS: dict[str, QGPOConfig] = {
         act_steps=6,
     ),
 }
-"""Settings by name: the paper's for its two families, and small ones."""
+"""Configuration by name: the paper's for its two families, and small ones."""

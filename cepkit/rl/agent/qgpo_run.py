@@ -1,15 +1,13 @@
 """A QGPO run in a folder, or runs of several seeds trained together. The folder of a run holds
 
     config.json                     settings, name and fingerprint of the data, and the seeds that were started together
-    behaviour.state.safetensors     a stage in progress: weights, optimiser and random stream, what `resume_run` uses
-    behaviour.safetensors           what a finished stage leaves: weights, what `load_run` uses
-    support.safetensors             the support actions
-    critic.safetensors, cloning.safetensors    likewise; a stage's state goes when the stage is done
-    log/<stage>/events.out.tfevents.*          losses, a TensorBoard run for each stage
+    <stage>.safetensors             what a finished stage leaves: weights, what `load_run` uses, or the support actions
+    <stage>.state.safetensors       a stage in progress: weights, optimiser and random stream, what `resume_run` uses
+    log/<stage>/events.out.tfevents.*    losses, a TensorBoard run for each stage
 
 Networks this small leave a GPU idle, so several seeds are stacked and run through the same matrix products. Each ends with the
-weights of a run alone to within rounding, in a run folder seed-<n> of its own. Log, and state as <stage>.seed-<first>.state,
-are those of all seeds and lie in the folder above.
+weights of a run alone to within rounding, in a run folder seed-<n> of its own. The folder above holds their log, and their state
+in one file, <stage>.seed-<first>.state.safetensors.
 """
 
 from __future__ import annotations
@@ -21,22 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from cepkit import __version__
-from cepkit.learning.checkpoints import (
-    check_same_tensors,
-    fill,
-    load_tensors,
-    make_folder,
-    read_settings,
-    save_tensors,
-    write_atomically,
-    write_json,
-)
+from cepkit.learning import checkpoints
+from cepkit.learning.checkpoints import fill, load_tensors, save_tensors
 from cepkit.learning.loop import Stage
 from cepkit.learning.run import CONFIG, Run, averages_of
 from cepkit.rl.agent.action_support import SupportSampling
-from cepkit.rl.agent.baselines import CloningTraining, cloning_network
-from cepkit.rl.agent.behaviour import BehaviourTraining, behaviour_network
-from cepkit.rl.agent.critic import CriticTraining, critic_networks
+from cepkit.rl.agent.agent_networks import make_networks
+from cepkit.rl.agent.baselines import CloningTraining
+from cepkit.rl.agent.behaviour import BehaviourTraining
+from cepkit.rl.agent.critic import CriticTraining
 from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo import QGPO
 from cepkit.rl.agent.qgpo_config import STREAMS as STAGES
@@ -67,7 +58,6 @@ class QGPORun(Run):
         self.config = configs[self.folders[0]]
         self.stages = tuple(name for name in STAGES if name != "cloning" or self.config.cloning_steps)
         self.data = prepare(transitions, self.config)
-        self.sizes = (self.data.states.shape[1], self.data.actions.shape[1])
         self.fingerprint = transitions.fingerprint()
         self._together = tuple(together) or self.seeds  # when they were started
 
@@ -83,7 +73,7 @@ class QGPORun(Run):
 
     @property
     def qgpo(self) -> QGPO:
-        """The result of a single seed, or of the first."""
+        """The result of the first seed."""
         return self.qgpos[0]
 
     def _done(self, name: str) -> bool:
@@ -102,39 +92,34 @@ class QGPORun(Run):
             return BehaviourTraining(self.data, self.config, seeds)
         if name == "cloning":
             return CloningTraining(self.data, self.config, seeds)
-        found, path = self._results("behaviour" if name == "support" else "support")
+        before = "behaviour" if name == "support" else "support"
+        paths = [folder / f"{before}.safetensors" for folder in self.folders]
+        found = [load_tensors(path)[0] for path in paths]
+        result = found[0] if seeds is None else {key: torch.stack([each[key] for each in found]) for key in found[0]}
         if name == "support":
-            networks = networks_of("behaviour", self.sizes, self.config, self.config.seed if seeds is None else seeds)
-            fill(networks, _weights(found), path)
+            networks = make_networks(before, self.data.sizes, self.config, self.config.seed if seeds is None else seeds)
+            fill(networks, {key: value for key, value in result.items() if "." in key}, paths[0])
             return SupportSampling(self.data, networks["behaviour"].to(self.data.device), self.config, seeds)
         lead = () if seeds is None else (len(seeds),)
-        shape = (*lead, len(self.data.states), self.config.support_actions, self.sizes[1])
-        check_same_tensors(found, {"actions": torch.empty(shape, device="meta")}, path)
-        return CriticTraining(self.data, found["actions"].to(self.data.device), self.config, seeds)
-
-    def _results(self, name: str) -> tuple[dict[str, Tensor], Path]:
-        """What a finished stage has left, stacked for several seeds, and the first file of it."""
-        found = [load_tensors(folder / f"{name}.safetensors")[0] for folder in self.folders]
-        stacked = found[0] if len(found) == 1 else {key: torch.stack([each[key] for each in found]) for key in found[0]}
-        return stacked, self.folders[0] / f"{name}.safetensors"
+        shape = (*lead, len(self.data.states), self.config.support_actions, self.data.sizes[1])
+        checkpoints.check_same_tensors(result, {"actions": torch.empty(shape, device="meta")}, paths[0])
+        return CriticTraining(self.data, result["actions"].to(self.data.device), self.config, seeds)
 
     def _opened(self, stage: AgentStage) -> AgentStage:
         """Let a fresh stage go on from its state file, where there is one."""
-        path, several = self.state_path(stage), len(self.seeds) > 1
+        path = self.state_path(stage)
         stacked = _stack_path(self.folder.parent, stage, self._together)
-        if not several and len(self._together) > 1 and not path.exists() and stacked.exists():  # a seed that goes on alone
+        if path.exists():
+            self.load(stage, *load_tensors(path), path)
+        elif len(self.seeds) < len(self._together) and stacked.exists():  # a seed that goes on alone
             tensors, metadata = load_tensors(stacked)
             self.load(stage, _member(tensors, self._together.index(self.seeds[0])), metadata, stacked)
-        elif path.exists():
-            self.load(stage, *load_tensors(path), path)
-        alone = [folder for folder in self.folders if several and (folder / f"{stage.name}{_STATE}").exists()]
-        if not stage.finished:
-            alone += [folder for folder in self.folders if (folder / f"{stage.name}.safetensors").exists()]
-        if alone:
-            raise ValueError(
-                f"{self.folder}: expected seeds trained together so far, but {alone[0].name} went on alone in the {stage.name} "
-                "stage; resume them one by one"
-            )
+        if len(self.seeds) > 1:
+            left = [_STATE] if stage.finished else [_STATE, ".safetensors"]
+            alone = [folder.name for folder in self.folders if any((folder / f"{stage.name}{end}").exists() for end in left)]
+            if alone:
+                text = f"expected seeds trained together so far, but {alone[0]} went on alone in the {stage.name} stage"
+                raise ValueError(f"{self.folder}: {text}; resume them one by one")
         return stage
 
     def state_path(self, stage: Stage) -> Path:
@@ -165,20 +150,6 @@ def _member(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
     return {name: value if name.endswith(".step") else value[index] for name, value in tensors.items()}
 
 
-def _weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Of what a stage has left, the weights <network>.<weight>."""
-    return {name: value for name, value in tensors.items() if "." in name}
-
-
-def networks_of(stage: str, sizes: tuple[int, int], config: QGPOConfig, seeds: int | tuple[int, ...]) -> dict[str, nn.Module]:
-    """Make the networks that a stage leaves, or stacks of them; `sizes` are those of a state and an action."""
-    if stage == "behaviour":
-        return {"behaviour": behaviour_network(*sizes, config, seeds)}
-    if stage == "critic":
-        return dict(zip(("critic", "energy"), critic_networks(*sizes, config, seeds), strict=True))
-    return {"cloning": cloning_network(*sizes, config, seeds)}
-
-
 def seed_folder(folder: Path, seed: int) -> Path:
     """The folder of the run of one seed."""
     return folder / f"seed-{seed}"
@@ -205,7 +176,7 @@ def read_config(folder: Path) -> dict:
     Raises:
         ValueError: no run there, or a file that does not read.
     """
-    return read_settings(folder / CONFIG, ("data", "state_dim", "action_dim", "save_every", "qgpo"))
+    return checkpoints.read_settings(folder / CONFIG, ("data", "state_dim", "action_dim", "save_every", "qgpo"))
 
 
 def start_run(
@@ -255,7 +226,7 @@ def _write_configs(run: QGPORun, configs: Mapping[Path, QGPOConfig], transitions
                 "seeds": list(run.seeds),
                 "qgpo": config.to_dict(),
             }
-            write_json(make_folder(folder) / CONFIG, written)
+            checkpoints.write_json(checkpoints.make_folder(folder) / CONFIG, written)
 
 
 def resume_run(folder: str | Path, transitions: Transitions, *, seeds: Sequence[int] | None = None) -> QGPORun:
@@ -279,9 +250,9 @@ def resume_run(folder: str | Path, transitions: Transitions, *, seeds: Sequence[
     if first != folder:
         asked = [int(each.name.removeprefix("seed-")) for each in run_folders(folder)] if seeds is None else seeds
         if not set(asked) <= set(together) or (seeds is not None and len(seeds) < len(together)):
+            given, known = (", ".join(map(str, part)) for part in (asked, together))
             raise ValueError(
-                f"{folder}: expected seeds that were started together ({', '.join(map(str, together))}), "
-                f"got {', '.join(map(str, asked))}; resume them one by one"
+                f"{folder}: expected seeds that were started together ({known}), got {given}; resume them one by one"
             )
         configs = {seed_folder(folder, seed): config.with_seed(seed) for seed in together}
     run = QGPORun(configs, transitions, written["save_every"], together)
@@ -296,10 +267,10 @@ def resume_run(folder: str | Path, transitions: Transitions, *, seeds: Sequence[
 
 def keep_weights(run: Path, target: Path) -> None:
     """Copy what `load_run` reads of a finished run, without logs and support actions."""
-    make_folder(target)
+    checkpoints.make_folder(target)
     for name in (CONFIG, *(f"{stage}.safetensors" for stage in STAGES if stage != "support")):
         if (run / name).exists():
-            write_atomically(target / name, (run / name).read_bytes())
+            checkpoints.write_atomically(target / name, (run / name).read_bytes())
 
 
 def load_run(folder: str | Path, *, device: torch.device | str = "cpu") -> QGPO:
@@ -320,9 +291,9 @@ def load_run(folder: str | Path, *, device: torch.device | str = "cpu") -> QGPO:
                 continue
             raise ValueError(f"{folder}: expected a finished run, but its {name} stage is not; resume it")
         tensors, _ = load_tensors(path)
-        made = networks_of(name, (written["state_dim"], written["action_dim"]), config, config.seed)
-        fill(made, _weights(tensors), path)
+        made = make_networks(name, (written["state_dim"], written["action_dim"]), config, config.seed)
+        extras |= {key: tensors.pop(key).to(device) for key in ("mean", "std", "q_std") if key in tensors}
+        fill(made, tensors, path)
         networks |= {part: network.to(device) for part, network in made.items()}
-        extras |= {key: value.to(device) for key, value in tensors.items() if "." not in key}
     main = (networks["behaviour"], networks["critic"], networks["energy"])
     return QGPO(*main, config, extras["mean"], extras["std"], extras["q_std"], networks.get("cloning"))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cepkit.learning.loop import Stage, TrainingStep
 from cepkit.learning.networks import Fit
+from cepkit.rl.agent.agent_networks import make_networks
 from cepkit.rl.agent.qgpo_config import QGPOConfig
 
 Seeds = tuple[int, ...] | None
@@ -78,6 +79,10 @@ class AgentStage(Stage):
     def members(self) -> tuple[int, ...]:
         """() for one run, (E,) for a stack."""
         return self.streams.lead
+
+    def make_networks(self, sizes: tuple[int, int]) -> dict[str, nn.Module]:
+        """Make the networks that the stage leaves, by name; `sizes` are those of a state and an action."""
+        return make_networks(self.name, sizes, self.config, self.initial)
 
     def add(self, part: str, network: nn.Module, *, learning_rate: float, steps: int, ema: float) -> None:
         """Register a network with its optimiser."""

@@ -5,7 +5,7 @@ from qgpo_problems import finish, tiny, walk
 
 from cepkit.learning.run import restore, state_of
 from cepkit.rl.agent.action_support import SupportSampling
-from cepkit.rl.agent.behaviour import behaviour_network
+from cepkit.rl.agent.agent_networks import make_networks
 from cepkit.rl.agent.prepared import prepare
 
 SHAPE = (63, 4, 2)
@@ -14,7 +14,9 @@ SHAPE = (63, 4, 2)
 def sampling(config=None, seeds=None):
     config = config or tiny()
     data = prepare(walk(), config)
-    network = behaviour_network(3, 2, config, config.seed if seeds is None else seeds).requires_grad_(False)
+    network = make_networks("behaviour", (3, 2), config, config.seed if seeds is None else seeds)["behaviour"].requires_grad_(
+        False
+    )
     return SupportSampling(data, network, config, seeds)
 
 

@@ -5,29 +5,30 @@ import torch
 from qgpo_problems import BEHAVIOUR_STD, bandit, finish, tiny, walk
 
 from cepkit.learning import NonFiniteLoss
-from cepkit.rl.agent.behaviour import ActionDenoiser, BehaviourTraining, behaviour_network, draw_actions
+from cepkit.rl.agent.agent_networks import make_networks
+from cepkit.rl.agent.behaviour import ActionDenoiser, BehaviourTraining, draw_actions
 from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo_config import PRESETS
 
 
 def test_a_stack_predicts_what_its_members_do(generator):
     config = tiny()
-    stack = behaviour_network(3, 2, config, (0, 5))
+    stack = make_networks("behaviour", (3, 2), config, (0, 5))["behaviour"]
     a, t, s = torch.randn(2, 6, 4, 2, generator=generator), torch.rand(2, 6, generator=generator), torch.randn(2, 6, 1, 3)
     together = stack(a, t, s)
     for i, seed in enumerate((0, 5)):
-        torch.testing.assert_close(together[i], behaviour_network(3, 2, config, seed)(a[i], t[i], s[i]))
+        torch.testing.assert_close(together[i], make_networks("behaviour", (3, 2), config, seed)["behaviour"](a[i], t[i], s[i]))
 
 
 def test_one_time_for_all_or_one_for_each(generator):
-    network = behaviour_network(3, 2, tiny(), 0)
+    network = make_networks("behaviour", (3, 2), tiny(), 0)["behaviour"]
     a, s = torch.randn(5, 2, generator=generator), torch.randn(5, 3, generator=generator)
     torch.testing.assert_close(network(a, 0.3, s), network(a, torch.full((5,), 0.3), s))
     torch.testing.assert_close(network(a, 0.3, s[0]), network(a, 0.3, s[:1].expand(5, -1)))
 
 
 def test_the_papers_size():
-    network = behaviour_network(17, 6, PRESETS["locomotion"], 0)
+    network = make_networks("behaviour", (17, 6), PRESETS["locomotion"], 0)["behaviour"]
     count = sum(p.numel() for p in network.parameters())
     assert 1.5e6 < count < 1.8e6  # the paper's code has 1.6 million
 

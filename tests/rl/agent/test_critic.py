@@ -7,7 +7,8 @@ import torch
 from qgpo_problems import finish, tiny, walk
 
 from cepkit.learning.run import restore, state_of
-from cepkit.rl.agent.critic import CriticTraining, critic_networks, q_units, softmax_backup
+from cepkit.rl.agent.agent_networks import make_networks
+from cepkit.rl.agent.critic import CriticTraining, q_units, softmax_backup
 from cepkit.rl.agent.prepared import prepare, returns_to_go
 from cepkit.rl.data.transitions import Transitions
 
@@ -79,7 +80,7 @@ def test_a_greedier_backup_gives_higher_values():
 
 
 def test_the_least_of_the_critics_counts(generator):
-    critics, _ = critic_networks(3, 2, tiny(critics=3), 0)
+    critics, _ = make_networks("critic", (3, 2), tiny(critics=3), 0).values()
     s, a = torch.randn(5, 1, 3, generator=generator), torch.randn(5, 4, 2, generator=generator)
     assert critics(s, a).shape == (3, 5, 4)
     torch.testing.assert_close(critics.least(s, a), critics(s, a).min(0).values)
@@ -89,11 +90,11 @@ def test_the_least_of_the_critics_counts(generator):
 @pytest.mark.parametrize("modulated", [True, False])
 def test_a_stack_values_what_its_members_do(generator, modulated):
     config = tiny(modulated=modulated)
-    critics, energy = critic_networks(3, 2, config, (0, 4))
+    critics, energy = make_networks("critic", (3, 2), config, (0, 4)).values()
     s, a = torch.randn(2, 5, 1, 3, generator=generator), torch.randn(2, 5, 4, 2, generator=generator)
     t = torch.rand(2, 5, generator=generator)
     for i, seed in enumerate((0, 4)):
-        single, single_energy = critic_networks(3, 2, config, seed)
+        single, single_energy = make_networks("critic", (3, 2), config, seed).values()
         torch.testing.assert_close(critics(s, a)[i], single(s[i], a[i]))
         torch.testing.assert_close(energy(a, t, s)[i], single_energy(a[i], t[i], s[i]))
 

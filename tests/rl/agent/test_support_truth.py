@@ -7,8 +7,7 @@ import torch
 from qgpo_problems import tiny, walk
 
 from cepkit.diffusion.process import perturb
-from cepkit.rl.agent.behaviour import behaviour_network
-from cepkit.rl.agent.critic import critic_networks
+from cepkit.rl.agent.agent_networks import make_networks
 from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo import QGPO
 from cepkit.rl.agent.support_truth import TRUTH_TIMES, exact_answer, guidance_errors
@@ -18,8 +17,9 @@ from cepkit.rl.agent.support_truth import TRUTH_TIMES, exact_answer, guidance_er
 def qgpo():
     config = tiny()
     data = prepare(walk(), config)
-    critic, energy = critic_networks(3, 2, config, 0)
-    return QGPO(behaviour_network(3, 2, config, 0), critic, energy, config, data.mean, data.std, torch.tensor(0.5))
+    critic, energy = make_networks("critic", (3, 2), config, 0).values()
+    behaviour = make_networks("behaviour", (3, 2), config, 0)["behaviour"]
+    return QGPO(behaviour, critic, energy, config, data.mean, data.std, torch.tensor(0.5))
 
 
 @pytest.mark.parametrize(("factor", "expected"), [(1.0, 0.0), (0.0, 1.0), (-1.0, 2.0)])

@@ -9,8 +9,7 @@ import pytest
 import torch
 from qgpo_problems import tiny, walk
 
-from cepkit.rl.agent.behaviour import behaviour_network
-from cepkit.rl.agent.critic import critic_networks
+from cepkit.rl.agent.agent_networks import make_networks
 from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo import QGPO
 from cepkit.rl.agent.support_truth import exact_answer
@@ -20,8 +19,17 @@ from cepkit.rl.study.action_slices import SIDE, action_grid, action_slice, energ
 def untrained(action_dim=2):
     config = tiny(support_actions=6)
     data = prepare(walk(action_dim=action_dim), config)
-    critic, energy = critic_networks(3, action_dim, config, 0)
-    return QGPO(behaviour_network(3, action_dim, config, 0), critic, energy, config, data.mean, data.std, torch.tensor(0.01))
+    critic, energy = make_networks("critic", (3, action_dim), config, 0).values()
+    behaviour = make_networks("behaviour", (3, action_dim), config, 0)["behaviour"]
+    return QGPO(
+        behaviour,
+        critic,
+        energy,
+        config,
+        data.mean,
+        data.std,
+        torch.tensor(0.01),
+    )
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from cepkit.rl import QGPO, MazeLab, QGPOConfig
-from cepkit.rl.agent.baselines import clone_policy, cloning_network
-from cepkit.rl.agent.behaviour import behaviour_network
-from cepkit.rl.agent.critic import critic_networks
+from cepkit.rl.agent.agent_networks import make_networks
+from cepkit.rl.agent.baselines import clone_policy
 from cepkit.rl.envs import maze
 from cepkit.rl.envs.rollouts import rollout
 from cepkit.rl.study.action_slices import energy_slice
@@ -25,12 +24,13 @@ SMALL = {"behaviour_widths": (8, 4), "behaviour_embedding": 8, "critic_width": 8
 def untrained(state_dim=4, action_dim=2, cloning=True):
     config = QGPOConfig(**SMALL, support_actions=6)
     sizes = (state_dim, action_dim)
-    critic, energy = critic_networks(*sizes, config, 0)
+    critic, energy = make_networks("critic", sizes, config, 0).values()
+    behaviour = make_networks("behaviour", sizes, config, 0)["behaviour"]
     for parameter in energy.parameters():  # a fresh energy net is 0 everywhere
         parameter.data.normal_(generator=torch.Generator().manual_seed(1), std=0.3)
     mean, std = torch.zeros(state_dim), torch.ones(state_dim)
-    clone = cloning_network(*sizes, config, 0) if cloning else None
-    return QGPO(behaviour_network(*sizes, config, 0), critic, energy, config, mean, std, torch.tensor(0.1), clone)
+    clone = make_networks("cloning", sizes, config, 0)["cloning"] if cloning else None
+    return QGPO(behaviour, critic, energy, config, mean, std, torch.tensor(0.1), clone)
 
 
 @pytest.fixture
