@@ -44,7 +44,7 @@ CONDA_PIP = next(item["pip"] for item in ENVIRONMENT["dependencies"] if isinstan
 
 
 def test_every_direct_requirement_has_a_tested_version():
-    assert required() | required("notebooks", "test", "d4rl") <= set(CONSTRAINTS)
+    assert required() | required(*PROJECT["optional-dependencies"]) <= set(CONSTRAINTS)
 
 
 def imported(code: str) -> Iterator[str]:
@@ -84,7 +84,7 @@ def test_the_conda_environment_pins_what_the_constraints_pin():
 
 
 def test_the_conda_environment_has_what_the_course_and_d4rl_need():
-    assert required() | required("notebooks", "d4rl") <= set(pins(CONDA_PIP))
+    assert required() | required("notebooks", "app", "rl", "d4rl") <= set(pins(CONDA_PIP))
     assert {"torch", "jupyterlab", "matplotlib", "seaborn", "ipywidgets", "gym"} <= set(pins(CONDA_PIP))
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib
-import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from notebook_code import code_of
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "cepkit"
@@ -66,10 +66,8 @@ def test_every_name_of_a_front_door_is_there(door):
 
 def imports_of(notebook: Path) -> list[tuple[str, str]]:
     """(module, name) of everything that a notebook imports from cepkit."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     found = []
-    for node in ast.walk(ast.parse(code)):
+    for node in ast.walk(ast.parse(code_of(notebook))):
         if isinstance(node, ast.Import):
             found += [(alias.name, "") for alias in node.names if alias.name.split(".")[0] == "cepkit"]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "cepkit":
