@@ -80,6 +80,8 @@ class Result:
             for name, kind in _KINDS.items():
                 if not isinstance(getattr(found, name), kind):
                     raise TypeError(f"{name}: expected a {kind.__name__}, got {getattr(found, name)!r}")
+            if not all(isinstance(text, str) for text in (*found.versions.values(), *found.notes)):
+                raise TypeError("versions, notes: expected texts")
             scale_of(found.policy)
             if len(found.returns) != found.episodes or not all(map(math.isfinite, found.returns)):
                 raise ValueError(f"expected {found.episodes} finite returns, got {len(found.returns)}")

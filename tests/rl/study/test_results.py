@@ -17,7 +17,7 @@ def test_a_damaged_result_is_named(tmp_path):
     folder = keep(tmp_path, result("scale-1", [1, 2])) / "seed-0"
     (path,) = folder.glob("eval-*.json")
     whole = path.read_text()
-    wrong = [("2.0", "NaN"), ('"episodes": 2', '"episodes": 3'), ('"seed": 0', '"seed": null'), ("[]", "{}")]
+    wrong = [("2.0", "NaN"), ('"episodes": 2', '"episodes": 3'), ('"seed": 0', '"seed": null'), ("[]", "{}"), ('"1.4.0"', "[1]")]
     wrong += [('"scale-1"', policy) for policy in ("3", '"scale-x"')]
     for text in (whole[:40], "{}", "null", "[" * 100_000, "3", *(whole.replace(*pair) for pair in wrong)):
         path.write_text(text)
