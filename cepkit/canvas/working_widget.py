@@ -25,6 +25,12 @@ class CheckedWidget(anywidget.AnyWidget):
         else:
             super().set_state(sync_data)
 
+    def close(self) -> None:
+        """Remove the view and drop everyone who listens."""
+        self.unobserve_all()
+        self._msg_callbacks.callbacks.clear()
+        super().close()
+
 
 class WorkingWidget(CheckedWidget):
     """A widget with a `Worker`, which a subclass makes in its constructor."""
@@ -44,10 +50,8 @@ class WorkingWidget(CheckedWidget):
         self._worker.settle()
 
     def close(self) -> None:
-        """Stop working, drop every observer, and remove the view."""
+        """Stop working, too."""
         if self._worker is not None:
             self._worker.stop()
             self.layout.close()
-        self.unobserve_all()
-        self._msg_callbacks.callbacks.clear()
         super().close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,14 @@ from torch import Tensor
 from cepkit.canvas.binary import colour_tables, pack_binary
 from cepkit.canvas.scripts import joined
 from cepkit.canvas.working_widget import CheckedWidget
-from cepkit.lab.shapes import EXTENT, SHAPES, starting_shape
 from cepkit.truth.own_points import from_points
 from cepkit.truth.toys import Toy
-from cepkit.validation import as_float64, check_points
+from cepkit.validation import as_float64, check_name, check_points
 
 _JS = Path(__file__).parent / "js"
 
-LIMIT, STD = 4000, 0.15
+EXTENT, LIMIT, STD = 4.0, 4000, 0.15
+SHAPES, _SHAPE_POINTS = ("ring", "two moons", "smiley", "random blobs"), 600
 TOOLS = ("points", "energy", "distance", "erase")
 
 
@@ -114,13 +115,38 @@ class DrawYourOwn(CheckedWidget):
             raise ValueError(f"points: expected at least 2, got {len(self.x)}; spray some on the canvas, or start from a shape")
         return from_points(self.x, self.energy, std=std, name="drawing")
 
-    def close(self) -> None:
-        """Remove the view and drop every observer."""
-        self.on_msg(self._receive, remove=True)
-        super().close()
-        self.unobserve_all()
-
     def _receive(self, _widget: object, content: object, _buffers: object) -> None:
         """Start from the shape of a button in the browser."""
         if isinstance(content, dict) and content.get("start") in SHAPES:
             self.start(content["start"])
+
+
+def starting_shape(name: str, extent: float, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Points (n, 2) inside [-extent, extent]^2 and energies (n,) in [0, 1] to begin a drawing with.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    check_name(name, SHAPES, name="shape")
+    part = torch.arange(_SHAPE_POINTS) % 6
+    u = torch.rand(_SHAPE_POINTS, generator=generator)
+    around = _circle(2 * math.pi * u)
+    if name == "ring":
+        x, energy = 0.65 * around, (1 - around[:, 1]) / 2
+    elif name == "two moons":
+        arc, upper = 0.42 * _circle(math.pi * u) - torch.tensor([0.2, 0.1]), part % 2
+        x, energy = torch.where(upper[:, None] == 1, arc, -arc), upper
+    elif name == "smiley":  # three shares for the face, one for each eye and the mouth: about as dense everywhere
+        mouth = 0.4 * _circle(math.pi * (1.15 + 0.7 * u))
+        eyes = torch.tensor([0.25, 0.25]) * torch.stack([2 * part - 7, torch.ones_like(part)], -1)
+        x = torch.where(part[:, None] < 3, 0.75 * around, torch.where(part[:, None] < 5, eyes, mouth))
+        energy = torch.tensor([1.0, 1.0, 1.0, 0.5, 0.5, 0.0])[part]
+    else:
+        x = (1.4 * torch.rand((6, 2), generator=generator) - 0.7)[part]
+        x, energy = x + 0.04 * torch.randn((_SHAPE_POINTS, 2), generator=generator), part / 5
+    x = x + 0.02 * torch.randn((_SHAPE_POINTS, 2), generator=generator)
+    return (extent * x).clamp(-extent, extent), energy.float()
+
+
+def _circle(angle: Tensor) -> Tensor:
+    return torch.stack([angle.cos(), angle.sin()], -1)

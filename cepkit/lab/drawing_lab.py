@@ -7,7 +7,6 @@ import ipywidgets
 from cepkit.lab.draw_your_own import STD, DrawYourOwn
 from cepkit.lab.guidance_lab import DEFAULT, GuidanceLab
 from cepkit.lab.panels import LEARNED
-from cepkit.validation import check_number
 
 
 class DrawingLab(ipywidgets.VBox):
@@ -24,7 +23,7 @@ class DrawingLab(ipywidgets.VBox):
     def __init__(self, *, train_steps: int = 600) -> None:
         self.drawing = DrawYourOwn()
         self.lab: ipywidgets.DOMWidget | None = None
-        self._train_steps = check_number(train_steps, name="train_steps", low=1, integer=True)
+        self._train_steps = train_steps
         wide = {"layout": ipywidgets.Layout(width="min(100%, 380px)")}
         self.std = ipywidgets.FloatSlider(value=STD, min=0.02, max=0.6, step=0.01, description="blur std", **wide)
         self.beta = ipywidgets.FloatSlider(value=3.0, min=0, max=20, step=0.25, description="β", **wide)

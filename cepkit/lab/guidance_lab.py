@@ -14,11 +14,10 @@ from cepkit import plots
 from cepkit.canvas.binary import colour_tables, pack_binary
 from cepkit.canvas.scripts import joined
 from cepkit.canvas.worker import Worker
-from cepkit.diffusion.denoisers import Denoiser
 from cepkit.lab.controls import CONTROLS, LAYERS, SETTINGS, LabControls, choice
 from cepkit.lab.packing import pack_maps, pack_numbers, pack_paths
 from cepkit.lab.page import SCALES, lab_page
-from cepkit.lab.simulation import PREVIEW_PARTICLES, TABLE_SIDE, Paths, Settings, Simulation, finish
+from cepkit.lab.simulation import FARTHEST, PREVIEW_PARTICLES, TABLE_SIDE, Paths, Settings, Simulation, finish
 from cepkit.lab.tabulated import Field
 from cepkit.truth.toys import TOYS, Toy, make_toy
 from cepkit.validation import check_name, check_number
@@ -44,7 +43,6 @@ class GuidanceLab(LabControls):
         toy: a toy or its name; own points come from `cepkit.truth.own_points.from_points`.
         estimators: names of `cepkit.lab.BUILT_IN`, or a mapping from a title to any callable (x_t, t) -> guidance (None: the
             built-in of that name). "CEP", "MSE" and "exp-MSE" are trained on the spot, at the `beta` given here.
-        denoiser: what every panel samples with; the exact one when absent.
         scale, beta, steps, method, particles, seed: where the controls start, see `cepkit.lab.Settings`.
         train_steps: optimiser steps of a network trained here.
 
@@ -68,7 +66,6 @@ class GuidanceLab(LabControls):
         toy: Toy | str = "8gaussians",
         estimators: Iterable[str] | Mapping[str, Field | None] = DEFAULT,
         *,
-        denoiser: Denoiser | None = None,
         scale: float = 1.0,
         beta: float = 3.0,
         steps: int = 25,
@@ -79,11 +76,11 @@ class GuidanceLab(LabControls):
     ) -> None:
         settings = Settings(scale, beta, steps, method, particles, seed)
         self.toy = self._first_toy = make_toy(toy) if isinstance(toy, str) else toy
-        self.simulation = Simulation(self.toy, estimators, denoiser=denoiser, beta=settings.beta, train_steps=train_steps)
-        self._toys = (self.toy.name,) if denoiser else tuple(dict.fromkeys((*TOYS, self.toy.name)))
+        self.simulation = Simulation(self.toy, estimators, beta=settings.beta, train_steps=train_steps)
+        self._toys = tuple(dict.fromkeys((*TOYS, self.toy.name)))
         self._worker = Worker(lambda: self._work(self.settings), self._show_error)
         self._reset()
-        view = {"setup": self._setup(), "toy_name": self.toy.name, "panels": list(self.simulation.names)}
+        view = {"setup": self._setup(), "toy_name": self.toy.name, "panels": list(self.simulation.estimators.names)}
         super().__init__(position=float(settings.steps), **view, **vars(settings))
         self._listen(self._on_message)
         self._follow(self._on_setting, *SETTINGS)
@@ -94,9 +91,9 @@ class GuidanceLab(LabControls):
         """Put a particle down at (x, y) at the sampler's time of this index and show its path under every estimator.
 
         Raises:
-            ValueError: numbers that are not finite.
+            ValueError: numbers that are not finite, or farther out than particles are followed.
         """
-        place = (check_number(x, name="x"), check_number(y, name="y"))
+        place = [check_number(value, name=name, low=-FARTHEST, high=FARTHEST) for name, value in (("x", x), ("y", y))]
         self._dropped.append((place, max(check_number(t_index, name="t_index", integer=True), 0)))
         finish(self._draw_drops(self.settings))
 
@@ -141,13 +138,13 @@ class GuidanceLab(LabControls):
         known = self.simulation.estimators.given
         for panel in proposal["value"]:
             check_name(panel, known, name="panels")
-        return [panel for panel in known if panel in proposal["value"]] or list(self.simulation.names)
+        return [panel for panel in known if panel in proposal["value"]] or list(self.simulation.estimators.names)
 
     def _setup(self) -> dict:
-        known, names = self.simulation.estimators.given, self.simulation.names
+        known, names = self.simulation.estimators.given, self.simulation.estimators.names
         spare = itertools.cycle(_COLOURS)
         colours = {name: plots.ESTIMATOR_COLOURS.get(name) or next(spare) for name in known}
-        toys = [choice("toy_name", "toy", "select", self._toys)] if len(self._toys) > 1 else []
+        toys = choice("toy_name", "toy", "select", self._toys)
         panels = choice("panels", "panels", "many", known, "CEP, MSE and exp-MSE are trained here, in some seconds each")
         return {
             "toy": self.toy.name,
@@ -156,7 +153,7 @@ class GuidanceLab(LabControls):
             "centre": list(self.toy.centre),
             "extent": self.toy.extent,
             "luts": colour_tables(),
-            "controls": [*toys, *CONTROLS, panels],
+            "controls": [toys, *CONTROLS, panels],
             "note": f"{self.toy.name}: sums over the data are looked up in tables of {TABLE_SIDE} × {TABLE_SIDE} points.",
         }
 
@@ -166,7 +163,7 @@ class GuidanceLab(LabControls):
         self._tabulated: set[tuple[float, int]] = set()  # the beta and steps for which tables were made
         self._mapped: tuple[float, int] | None = None  # the beta and steps of the maps shown, unless these are stale
         self._failures: dict[str, list[str]] = {}
-        self._dropped: list[tuple[tuple[float, float], int]] = []  # places, and the index of the time
+        self._dropped: list[tuple[list[float], int]] = []  # places, and the index of the time
 
     def _rebuild(self, change: dict) -> None:
         if change["name"] == "toy_name":
@@ -246,7 +243,7 @@ class GuidanceLab(LabControls):
 
     def _draw_drops(self, settings: Settings) -> Iterator[None]:
         """The paths of the dropped particles; those dropped at one time are sampled together."""
-        groups: dict[int, list[tuple[float, float]]] = {}
+        groups: dict[int, list[list[float]]] = {}
         for place, index in self._dropped:
             groups.setdefault(min(index, settings.steps), []).append(place)
         drops = []
@@ -266,7 +263,7 @@ class GuidanceLab(LabControls):
         self._worker.idle = True
 
     def _set_status(self, busy: str) -> None:
-        notes = [self.simulation.estimators.progress(name) for name in self.simulation.names]
+        notes = [self.simulation.estimators.progress(name) for name in self.simulation.estimators.names]
         failures = [next(filter(None, column), "") for column in zip(*self._failures.values(), strict=True)]
         self.status = {"busy": busy, "failures": failures, "notes": notes}
 

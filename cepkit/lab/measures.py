@@ -6,12 +6,13 @@ Generators that pause with `yield`, like those of `cepkit.lab.simulation`.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from cepkit.diffusion.denoisers import Denoiser, predict
+from cepkit.diffusion.schedules import Schedule
 from cepkit.lab.gridded import GriddedTruth
 from cepkit.lab.panels import Guard
 from cepkit.truth.fields import ExactGuidance
@@ -49,21 +50,21 @@ class Measures:
 
     Args:
         gridded: the toy's tables, whose exact guidance is measured as the mixture's.
-        denoiser: whose score is measured.
     """
 
-    def __init__(self, toy: Toy, gridded: GriddedTruth, denoiser: Denoiser) -> None:
-        self._toy, self._gridded, self._denoiser = toy, gridded, denoiser
-        self._probes: dict[tuple, ErrorProbe] = {}
+    def __init__(self, toy: Toy, gridded: GriddedTruth, schedule: Schedule) -> None:
+        self._toy, self._gridded, self._schedule = toy, gridded, schedule
+        self._probe = lru_cache(_KEPT_PROBES)(self._make_probe)
         self._targets: dict[float, tuple[Tensor, Tensor, float]] = {}
 
     def fields(self, guards: Sequence[Guard], beta: float, times: list[float]) -> Generator[None, None, FieldMeasures]:
         """Measure the fields at these times, at points of p_t."""
-        exact_guidance = ExactGuidance(self._gridded, beta, self._denoiser.schedule)
+        exact_guidance = ExactGuidance(self._gridded, beta, self._schedule)
         rows = []
         for t in times:
-            (x,), (exact,) = self._probe(t, beta)
-            score_size, exact_size = _size(predict(self._denoiser, "score", x, t)), _size(exact)
+            probe = self._probe(t, beta)
+            (x,), (exact,) = probe.points, probe.exact
+            score_size, exact_size = _size(self._gridded.score(x, t, self._schedule)), _size(exact)
             sizes, errors = [], []
             for guard in guards:  # the truth itself is measured as such, not as looked up
                 field = exact if guard.field == exact_guidance else guard(x, t)
@@ -90,14 +91,9 @@ class Measures:
         distances, modes, energies = torch.stack(rows).T
         return SampleMeasures(distances, floor, modes, energies, float(self._toy.energy(exact).mean()))
 
-    def _probe(self, t: float, beta: float) -> tuple[list[Tensor], list[Tensor]]:
-        """Points of p_t and the exact guidance there."""
-        if (t, beta) not in self._probes:
-            if len(self._probes) > _KEPT_PROBES:
-                self._probes.clear()
-            truth, schedule, generator = self._toy.truth, self._denoiser.schedule, torch.Generator().manual_seed(1)
-            self._probes[t, beta] = ErrorProbe(truth, beta, schedule, times=(t,), n=_PROBE_POINTS, generator=generator)
-        return self._probes[t, beta].points, self._probes[t, beta].exact
+    def _make_probe(self, t: float, beta: float) -> ErrorProbe:
+        generator = torch.Generator().manual_seed(1)
+        return ErrorProbe(self._toy.truth, beta, self._schedule, times=(t,), n=_PROBE_POINTS, generator=generator)
 
     def _target(self, beta: float) -> Generator[None, None, tuple[Tensor, Tensor, float]]:
         """Exact samples, the kernel's bandwidths, and the largest MMD^2 of further exact sets."""

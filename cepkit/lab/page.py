@@ -52,7 +52,7 @@ def lab_page(simulation: Simulation, settings: Settings, view: dict, scales: Ite
         "scales": scales,
         "seeds": seeds,
     }
-    panels, text = len(simulation.names), json.dumps(shell, default=_encoded)
+    panels, text = len(simulation.estimators.names), json.dumps(shell, default=_encoded)
     fits = int((LARGEST - len(text) - 60_000) / (4 / 3 * 4 * panels * len(kept) * len(scales) * len(seeds)))
     if fits < _FEWEST:
         raise ValueError(

@@ -7,8 +7,7 @@ the mixture itself.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
@@ -16,15 +15,13 @@ import torch
 from torch import Tensor
 
 from cepkit import plots
-from cepkit.diffusion.denoisers import Denoiser, FunctionDenoiser
-from cepkit.diffusion.guidance import Guided
-from cepkit.diffusion.sampling import METHODS, Step, initial_noise, time_grid, walk
+from cepkit.diffusion.denoisers import FunctionDenoiser
+from cepkit.diffusion.sampling import METHODS, initial_noise, time_grid, walk
 from cepkit.diffusion.schedules import VPLinear
 from cepkit.lab.gridded import GriddedTruth
 from cepkit.lab.measures import FieldMeasures, Measures, SampleMeasures
 from cepkit.lab.panels import Estimators, Guard
-from cepkit.lab.tabulated import Field, GuidedScoreTables, table_of
-from cepkit.truth.fields import ExactDenoiser
+from cepkit.lab.tabulated import Field, GuidedScores, table_of
 from cepkit.truth.toys import Toy
 from cepkit.validation import check_beta, check_name, check_number
 
@@ -32,7 +29,7 @@ TABLE_SIDE, COARSE_SIDE = 112, 45
 MAP_SIDE = 49  # odd, so that every second point is a symmetric grid of arrows
 PREVIEW_PARTICLES, _PREVIEW_HOLD = 200, 3
 _WIDER = 4.0  # times as far out as the finest tables reach others, for particles that DPS sends far out
-_FARTHEST = 1e3  # particles are evaluated no further out than this
+FARTHEST = 1e3  # particles are evaluated no further out than this
 _VISIBLE_DEPTH = 12.0
 
 Result = TypeVar("Result")
@@ -99,12 +96,11 @@ class Maps(NamedTuple):
 
 
 class Simulation:
-    """A toy, the estimators to compare on it, and the denoiser they all share.
+    """A toy and the estimators to compare on it, all with its exact denoiser.
 
     Args:
         toy: two-dimensional.
         estimators: names or a mapping, see `cepkit.lab.panels.Estimators`.
-        denoiser: the exact one when absent.
         beta: at which networks are trained.
         train_steps: optimiser steps of each network.
 
@@ -113,37 +109,26 @@ class Simulation:
     """
 
     def __init__(
-        self,
-        toy: Toy,
-        estimators: Iterable[str] | Mapping[str, Field | None],
-        *,
-        denoiser: Denoiser | None = None,
-        beta: float = 3.0,
-        train_steps: int = 1000,
+        self, toy: Toy, estimators: Iterable[str] | Mapping[str, Field | None], *, beta: float = 3.0, train_steps: int = 1000
     ) -> None:
         if toy.dim != 2:
             raise ValueError(f"toy: expected a two-dimensional toy to draw, got {toy.dim} dimensions")
-        self.toy, self.schedule = toy, VPLinear() if denoiser is None else denoiser.schedule
+        self.toy, self.schedule = toy, VPLinear()
         # noise at t = 1 lies round the origin, and a point outside all tables costs as much as a thousand inside
         reach = max(1.3 * toy.extent, 4.2 + max(abs(c) for c in toy.centre))
         wider = GriddedTruth(toy.truth, centre=toy.centre, extent=_WIDER * reach, side=TABLE_SIDE)
         square = {"centre": toy.centre, "extent": reach, "beyond": wider}
         self.gridded, self._coarse = (GriddedTruth(toy.truth, side=side, **square) for side in (TABLE_SIDE, COARSE_SIDE))
-        self.denoiser = ExactDenoiser(self.gridded, self.schedule) if denoiser is None else denoiser
         tables = replace(toy, truth=self.gridded)
         self.estimators = Estimators(tables, estimators, self.schedule, beta=beta, train_steps=train_steps)
-        self._measures = Measures(toy, self.gridded, self.denoiser)
+        self._measures = Measures(toy, self.gridded, self.schedule)
 
     def on(self, toy: Toy) -> Simulation:
-        """The same panels on another toy, with its exact denoiser; networks are yet to be trained there."""
+        """The same panels on another toy; networks are yet to be trained there."""
         mine = self.estimators
         other = Simulation(toy, mine.given, beta=mine.trained_at, train_steps=mine.train_steps)
         other.estimators.choose(mine.names)
         return other
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.estimators.names
 
     def times(self, steps: int) -> Tensor:
         """The sampler's times, (steps + 1,)."""
@@ -161,12 +146,11 @@ class Simulation:
         guards = self.estimators.guards(settings.beta, self._coarse if coarse else None)
         times = self.times(settings.steps)
         noise = initial_noise((settings.particles, 2), generator=_seeded(settings.seed))
-        noise = noise[:PREVIEW_PARTICLES] if preview else noise
-        hold = _PREVIEW_HOLD if preview else 1
-        x = yield from self._sample(guards, noise, times, settings, coarse, hold)
+        noise, hold = (noise[:PREVIEW_PARTICLES], _PREVIEW_HOLD) if preview else (noise, 1)
+        x = yield from self._sample(guards, noise, times, settings, coarse=coarse, hold=hold)
         return Paths(times.tolist(), x, [guard.failure for guard in guards])
 
-    def drop(self, points: list[tuple[float, float]], start: int, settings: Settings) -> Generator[None, None, Tensor]:
+    def drop(self, points: list[list[float]], start: int, settings: Settings) -> Generator[None, None, Tensor]:
         """The paths (P, T - start, N, 2), under every estimator, of N particles put down at the time of index `start`."""
         guards, times, x = self.estimators.guards(settings.beta), self.times(settings.steps)[start:], torch.tensor(points)
         if len(times) < 2:
@@ -174,46 +158,25 @@ class Simulation:
         return (yield from self._sample(guards, x, times, settings))
 
     def _sample(
-        self, guards: list[Guard], x: Tensor, times: Tensor, settings: Settings, coarse: bool = False, hold: int = 1
+        self, guards: list[Guard], x: Tensor, times: Tensor, settings: Settings, *, coarse: bool = False, hold: int = 1
     ) -> Generator[None, None, Tensor]:
         """The sampler's states (P, T, N, 2) from x (N, 2)."""
+        truth = self._coarse if coarse else self.gridded
         groups = [[guard] for guard in guards] if settings.method == "sde" else [guards]  # fresh noise too is the same in all
         columns = []
         for group in groups:
+            # the tables know a field by its class; a guard is for those that they do not know
+            fields = [guard.field if table_of(guard.field, truth) else guard for guard in group]
+            scores = GuidedScores(truth, self.schedule, fields, settings.scale, hold=hold)
+            # a particle sent far out is drawn nowhere instead of overflowing
+            bounded = FunctionDenoiser(lambda x_t, t, f=scores: f(x_t.clamp(-FARTHEST, FARTHEST), t), self.schedule, "score")
+            start, generator = x.expand(len(group), -1, -1), _seeded(settings.seed)
             states = []
-            for step in self._walk(group, x.expand(len(group), -1, -1), times, settings, coarse, hold):
+            for step in walk(bounded, start, times, method=settings.method, generator=generator):
                 states.append(step.x)
                 yield
             columns.append(torch.stack(states, 1))
         return torch.cat(columns)
-
-    def _walk(self, guards: list[Guard], x: Tensor, times: Tensor, settings: Settings, coarse: bool, hold: int) -> Iterator[Step]:
-        """The sampler's steps from x (P, N, 2), one panel for each guard."""
-        exact = isinstance(self.denoiser, ExactDenoiser) and self.denoiser.truth is self.gridded
-        truth = self._coarse if coarse else self.gridded
-        quick = [k for k, guard in enumerate(guards) if exact and table_of(guard.field, truth)]
-        others = [k for k in range(len(guards)) if k not in quick]
-        looked_up = GuidedScoreTables(truth, self.schedule, [guards[k].field for k in quick], settings.scale)
-        calls, held = itertools.count(), torch.empty(0)
-
-        def guidance(x_t: Tensor, t: Tensor | float) -> Tensor:
-            nonlocal held
-            if next(calls) % hold == 0:
-                held = torch.stack([guards[k](rows, t) for k, rows in zip(others, x_t, strict=True)])
-            return held
-
-        guided = Guided(self.denoiser, guidance, settings.scale)
-
-        def predicted(x_t: Tensor, t: Tensor | float) -> Tensor:
-            x_t = x_t.clamp(-_FARTHEST, _FARTHEST)  # a particle sent far out is drawn nowhere instead of overflowing
-            if not quick or not others:
-                return guided(x_t, t) if others else looked_up(x_t, t)
-            value = torch.empty_like(x_t)
-            value[quick], value[others] = looked_up(x_t[quick], t), guided(x_t[others], t)
-            return value
-
-        denoiser = FunctionDenoiser(predicted, guided.schedule, guided.parametrisation)
-        return walk(denoiser, x, times, method=settings.method, generator=_seeded(settings.seed))
 
     # -- maps ----------------------------------------------------------------------------------------------------
 
@@ -255,7 +218,7 @@ class Simulation:
 
     def measure_samples(self, paths: Paths, beta: float) -> Generator[None, None, SampleMeasures]:
         """Measure the samples at the end of the paths against exact draws of the target."""
-        return self._measures.samples(paths.x[:, -1].clamp(-_FARTHEST, _FARTHEST).contiguous(), beta)
+        return self._measures.samples(paths.x[:, -1].clamp(-FARTHEST, FARTHEST).contiguous(), beta)
 
 
 def _seeded(seed: int) -> torch.Generator:

@@ -93,7 +93,7 @@ def tabulated(field: Field, truth: GriddedTruth) -> Field:
     return field
 
 
-def table_of(field: Field | None, truth: GriddedTruth) -> Table | None:
+def table_of(field: Field, truth: GriddedTruth) -> Table | None:
     """The table of this field on the grid of `truth`, or None where it has none."""
     if type(field) is ZeroGuidance:
         return lambda _t: _ZERO_FIELD.expand(-1, truth.side, truth.side)
@@ -107,30 +107,39 @@ def table_of(field: Field | None, truth: GriddedTruth) -> Table | None:
     return tables.get(type(field))
 
 
-class GuidedScoreTables:
+class GuidedScores:
     """score + scale * guidance of several panels at once. Looking up is linear, so one table for each panel holds the sum.
 
     Args:
-        truth: whose score it is, and on whose grid every field has a table, see `table_of`.
+        truth: whose score it is.
         schedule: of the score.
-        fields: the guidance of each panel.
+        fields: the guidance of each panel; one that has no table, see `table_of`, is evaluated at the points.
+        hold: steps of a sampler for which such a value is kept before it is evaluated again.
     """
 
-    def __init__(self, truth: GriddedTruth, schedule: Schedule, fields: Sequence[Field], scale: float) -> None:
-        self._truth, self._schedule, self._fields, self._scale = truth, schedule, fields, scale
+    def __init__(self, truth: GriddedTruth, schedule: Schedule, fields: Sequence[Field], scale: float, *, hold: int = 1) -> None:
+        self._truth, self._schedule, self._fields, self._scale, self._hold = truth, schedule, fields, scale, hold
         self._tables = [table_of(field, truth) for field in fields]
         self._sum = torch.empty(len(fields), 3, truth.side, truth.side)
+        self._calls, self._held = 0, {}
 
     def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         """The guided scores at x_t (P, N, 2)."""
         score = self._truth.score_table(float(t), self._schedule)
         for panel, table in enumerate(self._tables):
-            guidance = table(float(t))
+            guidance = table(float(t)) if table else _ZERO_FIELD
             torch.add(score[:2], guidance[:2], alpha=self._scale, out=self._sum[panel, :2])
             torch.mul(score[2], guidance[2], out=self._sum[panel, 2])
         values, missing = self._truth.interpolate(self._sum, x_t)
         for panel in missing.any(-1).nonzero().flatten().tolist():
             x = x_t[panel, missing[panel]]
-            score = self._truth.score(x, t, self._schedule)
-            values[panel, missing[panel]] = score + self._scale * self._fields[panel](x, t)
+            values[panel, missing[panel]] = self._truth.score(x, t, self._schedule)
+            if self._tables[panel]:
+                values[panel, missing[panel]] += self._scale * self._fields[panel](x, t)
+        for panel, table in enumerate(self._tables):
+            if not table:
+                if self._calls % self._hold == 0:
+                    self._held[panel] = self._fields[panel](x_t[panel], t)
+                values[panel] += self._scale * self._held[panel]
+        self._calls += 1
         return values

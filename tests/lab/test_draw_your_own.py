@@ -10,9 +10,8 @@ import torch
 from ipywidgets import Button
 
 from cepkit.lab import DrawingLab, DrawYourOwn
-from cepkit.lab.draw_your_own import TOOLS
+from cepkit.lab.draw_your_own import SHAPES, TOOLS, starting_shape
 from cepkit.lab.guidance_lab import DEFAULT
-from cepkit.lab.shapes import SHAPES, starting_shape
 from cepkit.learning import Training, TrainingConfig
 
 

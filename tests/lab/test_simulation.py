@@ -73,8 +73,8 @@ def test_dropped_particles_follow_the_same_field(simulation, method):
     paths = finish(simulation.paths(settings))
     dropped = finish(simulation.drop(paths.x[0, 0].tolist(), 0, settings))
     torch.testing.assert_close(dropped, paths.x, rtol=1e-4, atol=1e-4)
-    assert finish(simulation.drop([(0.0, 1.0)], 4, settings)).shape == (3, 7, 1, 2)
-    assert finish(simulation.drop([(0.0, 1.0)], 10, settings)).tolist() == [[[[0.0, 1.0]]]] * 3
+    assert finish(simulation.drop([[0.0, 1.0]], 4, settings)).shape == (3, 7, 1, 2)
+    assert finish(simulation.drop([[0.0, 1.0]], 10, settings)).tolist() == [[[[0.0, 1.0]]]] * 3
 
 
 def test_maps_are_the_fields_of_the_truth(simulation):
@@ -157,7 +157,7 @@ def test_another_toy_has_the_same_panels_and_untrained_networks():
     list(mine.estimators.train())
     mine.estimators.choose(["CEP"])
     other = mine.on(make_toy("moons"))
-    assert other.names == ("CEP",) and "mine" in other.estimators.given and other.toy.name == "moons"
+    assert other.estimators.names == ("CEP",) and "mine" in other.estimators.given and other.toy.name == "moons"
     assert (mine.estimators.progress("CEP"), other.estimators.progress("CEP")) == ("trained for β = 3", "not trained yet")
 
 

@@ -8,7 +8,7 @@ from checks import seeded
 from cepkit.diffusion.guidance import DPSGuidance, LGDGuidance, ZeroGuidance
 from cepkit.diffusion.schedules import VPCosine
 from cepkit.lab.gridded import GriddedTruth
-from cepkit.lab.tabulated import GuidedScoreTables, TabulatedDPS, table_of, tabulated
+from cepkit.lab.tabulated import GuidedScores, TabulatedDPS, table_of, tabulated
 from cepkit.truth.fields import ExactDenoiser, ExactGuidance, MeanEnergyGuidance
 from cepkit.truth.own_points import from_points
 from cepkit.truth.toys import make_toy
@@ -86,6 +86,7 @@ def test_several_panels_at_once_are_score_plus_scaled_guidance_of_each(schedule)
         MeanEnergyGuidance(truth, BETA, schedule),
         TabulatedDPS(truth, BETA, schedule),
         ZeroGuidance(),
+        lambda x_t, t: -t * x_t,  # without a table
     ]
     x = 2.5 * torch.randn(len(fields), 40, 2, generator=seeded())
     x[:, 0] = torch.tensor([30.0, -3.0])  # off the grid
@@ -93,13 +94,13 @@ def test_several_panels_at_once_are_score_plus_scaled_guidance_of_each(schedule)
         wanted = torch.stack(
             [truth.score(rows, t, schedule) + 1.7 * field(rows, t) for field, rows in zip(fields, x, strict=True)]
         )
-        torch.testing.assert_close(GuidedScoreTables(truth, schedule, fields, 1.7)(x, t), wanted, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(GuidedScores(truth, schedule, fields, 1.7)(x, t), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_what_has_no_table_says_so(schedule):
     toy = make_toy("moons")
     truth = GriddedTruth(toy.truth)
     elsewhere = ExactGuidance(GriddedTruth(toy.truth), BETA, schedule)  # tables of its own
-    for field in (None, torch.zeros_like, dps(toy, schedule), ExactGuidance(toy.truth, BETA, schedule), elsewhere):
+    for field in (torch.zeros_like, dps(toy, schedule), ExactGuidance(toy.truth, BETA, schedule), elsewhere):
         assert table_of(field, truth) is None
     assert table_of(tabulated(ExactGuidance(toy.truth, BETA, schedule), truth), truth) is not None
