@@ -1,1 +1,1 @@
-"""What every widget shares: a thread that works, binary packing, and the scripts that draw."""
+"""The parts that all widgets share: work between two events, binary packing, and the scripts that draw."""

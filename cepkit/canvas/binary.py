@@ -19,7 +19,7 @@ def colour_tables() -> dict:
 
 
 def pack_picture(values: Tensor, limits: tuple[float, float] | None = None) -> dict:
-    """(T, S, S) as bytes between limits, given or each time's own; NaN is blank. No data where all of it is."""
+    """Pack pictures (T, S, S) as bytes between limits, given or each time's own; NaN is blank, and all NaN gives no data."""
     finite = torch.isfinite(values)
     if not bool(finite.any()):
         return {"data": None, "low": [], "high": []}
@@ -35,5 +35,5 @@ def pack_picture(values: Tensor, limits: tuple[float, float] | None = None) -> d
 
 
 def pack_binary(values: Tensor, kind: str) -> bytes:
-    """As the browser's typed array of this kind reads it, such as "<f4"."""
+    """Pack numbers as the browser's typed array of this kind, such as "<f4", reads them."""
     return values.detach().cpu().numpy().astype(kind).tobytes()

@@ -1,4 +1,4 @@
-"""What the labs share: a widget that refuses bad values from the browser, and one whose work happens between two events."""
+"""Base classes of the widgets: one refuses bad values from the browser, one works between two events."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class CheckedWidget(anywidget.AnyWidget):
     def set_state(self, sync_data: dict) -> None:
         """Take all values that the browser sends, or none of them; then the browser gets the old ones back."""
         try:
-            for name, value in sync_data.items():
-                trait = self.traits()[name]
+            for name in sync_data.keys() & self.keys:
+                trait, value = self.traits()[name], sync_data[name]
                 trait._validate(self, trait.metadata.get("from_json", self._trait_from_json)(value, self))
         except (TraitError, ValueError):
             self.send_state(list(sync_data))
@@ -50,7 +50,7 @@ class WorkingWidget(CheckedWidget):
         self._worker.settle()
 
     def close(self) -> None:
-        """Stop working, too."""
+        """Stop the work, remove the view and drop everyone who listens."""
         if self._worker is not None:
             self._worker.stop()
             self.layout.close()

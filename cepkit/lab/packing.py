@@ -17,7 +17,7 @@ _SPAN = 3.0  # particles are told apart out to this many extents from the centre
 
 
 def pack_paths(paths: Paths, settings: Settings, toy: Toy, stage: str) -> dict:
-    """Paths as 16-bit integers (P, T, N, 2); a panel that failed has its particles out of sight."""
+    """Pack paths as 16-bit integers (P, T, N, 2); a panel that failed has its particles out of sight."""
     span = _SPAN * toy.extent
     place = (paths.x - torch.tensor(toy.centre)).mul_(_STEPS / span).nan_to_num_(_STEPS).clamp_(-_STEPS, _STEPS).round_()
     for panel, failure in enumerate(paths.failures):
@@ -28,7 +28,7 @@ def pack_paths(paths: Paths, settings: Settings, toy: Toy, stage: str) -> dict:
 
 
 def pack_maps(maps: Maps, beta: float) -> dict:
-    """Pictures as bytes, fields as 32-bit floats."""
+    """Pack pictures as bytes and fields as 32-bit floats."""
     return {
         "beta": beta,
         "times": maps.times,
@@ -44,7 +44,7 @@ def pack_maps(maps: Maps, beta: float) -> dict:
 
 
 def pack_numbers(measures: FieldMeasures | SampleMeasures) -> dict:
-    """The curves over t, or the numbers of the captions, under the same names; None for what JSON does not have."""
+    """Turn the curves over t, or the numbers of the captions, into plain numbers; NaN becomes None, since JSON has none."""
     return {name: _plain(value.tolist() if isinstance(value, Tensor) else value) for name, value in measures._asdict().items()}
 
 

@@ -92,8 +92,6 @@ def _run(simulation: Simulation, settings: Settings, kept: list[int], particles:
     return {"paths": pack_paths(shown, settings, simulation.toy, "full"), "readout": readout}
 
 
-def _encoded(value: object) -> dict:
-    """Bytes as base64; JSON has none."""
-    if not isinstance(value, bytes):
-        raise TypeError(f"cannot write {type(value).__name__} to a page")
+def _encoded(value: bytes) -> dict:
+    """Encode bytes as base64, since JSON has none."""
     return {"base64": base64.b64encode(value).decode()}

@@ -46,7 +46,7 @@ def finish(work: Generator[None, None, Result]) -> Result:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a sample depends on.
+    """The settings on which a sample depends.
 
     Attributes:
         scale: guidance scale s.
