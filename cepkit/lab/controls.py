@@ -1,8 +1,6 @@
-"""The controls of the lab: traits that the browser shares, and the labels and ranges from which its script draws them."""
+"""The controls of the lab as traits that the browser shares; their labels and ranges are in `js/lab.js`."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import traitlets
 
@@ -13,22 +11,6 @@ HEATS = ("none", "target", "data", "energies", "errors")
 FIELDS = ("none", "guidance", "score", "sum")
 SETTINGS = tuple(Settings.__dataclass_fields__)
 LAYERS = ("heat", "field", "streamlines", "show_particles", "trajectories", "contours", "locked", "show_chart")
-METHOD_LABELS = {"dpmpp2m": "DPM-Solver++(2M)", "ddim": "DDIM", "sde": "SDE"}
-_METHODS = [{"value": value, "label": label} for value, label in METHOD_LABELS.items()]
-CONTROLS = (
-    {"name": "scale", "label": "scale s", "kind": "range", "min": 0, "max": 10, "step": 0.05, "hint": "Multiplies the guidance"},
-    {"name": "beta", "label": "β", "kind": "range", "min": 0, "max": 20, "step": 0.25, "hint": "Inverse temperature"},
-    {"name": "steps", "label": "steps", "kind": "range", "min": 1, "max": 100, "step": 1, "hint": "Steps of the sampler"},
-    {"name": "method", "label": "sampler", "kind": "select", "options": _METHODS},
-    {"name": "particles", "label": "particles", "kind": "number", "min": 1, "max": 20000, "step": 1},
-    {"name": "seed", "label": "seed", "kind": "number", "min": 0, "max": 999999, "step": 1},
-)
-
-
-def choice(name: str, label: str, kind: str, values: Iterable[str], hint: str = "") -> dict:
-    """A control that chooses among names: one ("select") or several ("many")."""
-    options = [{"value": value, "label": value} for value in values]
-    return {"name": name, "label": label, "kind": kind, "options": options, "hint": hint}
 
 
 class LabControls(WorkingWidget):

@@ -6,7 +6,7 @@ import ipywidgets
 
 from cepkit.lab.draw_your_own import STD, DrawYourOwn
 from cepkit.lab.guidance_lab import DEFAULT, GuidanceLab
-from cepkit.lab.panels import LEARNED
+from cepkit.learning.config import OBJECTIVES
 
 
 class DrawingLab(ipywidgets.VBox):
@@ -29,10 +29,8 @@ class DrawingLab(ipywidgets.VBox):
         self.beta = ipywidgets.FloatSlider(value=3.0, min=0, max=20, step=0.25, description="β", **wide)
         self.guide = ipywidgets.Button(description="Guide it", button_style="primary", tooltip="Exact guidance of this drawing")
         self.learn = ipywidgets.Button(description="Learn it", tooltip="Train energy nets on this drawing")
-        row = ipywidgets.Box(
-            [self.std, self.beta, ipywidgets.HBox([self.guide, self.learn])],
-            layout=ipywidgets.Layout(flex_flow="row wrap", width="100%"),
-        )
+        wrapped = ipywidgets.Layout(flex_flow="row wrap", width="100%")
+        row = ipywidgets.Box([self.std, self.beta, ipywidgets.HBox([self.guide, self.learn])], layout=wrapped)
         self._below = ipywidgets.VBox()
         super().__init__([self.drawing, row, self._below], layout=ipywidgets.Layout(width="100%"))
         self.add_class("cepkit-drawing-lab")
@@ -46,7 +44,7 @@ class DrawingLab(ipywidgets.VBox):
             toy = self.drawing.toy(std=self.std.value)
             if bool((self.drawing.energy == self.drawing.energy[0]).all()):
                 raise ValueError("energies: expected some difference, got all equal, so nothing guides; use the energy brush")
-            estimators = ("exact", *LEARNED) if button is self.learn else DEFAULT
+            estimators = ("exact", *OBJECTIVES) if button is self.learn else DEFAULT
             lab = GuidanceLab(toy, estimators, beta=self.beta.value, train_steps=self._train_steps)
             self._below.children = [lab]
             if self.lab is not None:

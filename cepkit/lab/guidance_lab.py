@@ -14,7 +14,7 @@ from cepkit import plots
 from cepkit.canvas.binary import colour_tables, pack_binary
 from cepkit.canvas.scripts import joined
 from cepkit.canvas.worker import Worker
-from cepkit.lab.controls import CONTROLS, LAYERS, SETTINGS, LabControls, choice
+from cepkit.lab.controls import LAYERS, SETTINGS, LabControls
 from cepkit.lab.packing import pack_maps, pack_numbers, pack_paths
 from cepkit.lab.page import SCALES, lab_page
 from cepkit.lab.simulation import FARTHEST, PREVIEW_PARTICLES, TABLE_SIDE, Paths, Settings, Simulation, finish
@@ -144,8 +144,6 @@ class GuidanceLab(LabControls):
         known, names = self.simulation.estimators.given, self.simulation.estimators.names
         spare = itertools.cycle(_COLOURS)
         colours = {name: plots.ESTIMATOR_COLOURS.get(name) or next(spare) for name in known}
-        toys = choice("toy_name", "toy", "select", self._toys)
-        panels = choice("panels", "panels", "many", known, "CEP, MSE and exp-MSE are trained here, in some seconds each")
         return {
             "toy": self.toy.name,
             "names": list(names),
@@ -153,7 +151,8 @@ class GuidanceLab(LabControls):
             "centre": list(self.toy.centre),
             "extent": self.toy.extent,
             "luts": colour_tables(),
-            "controls": [toys, *CONTROLS, panels],
+            "toys": list(self._toys),
+            "known": list(known),
             "note": f"{self.toy.name}: sums over the data are looked up in tables of {TABLE_SIDE} × {TABLE_SIDE} points.",
         }
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from jinja2 import Template
 
 from cepkit.canvas.scripts import joined
-from cepkit.lab.controls import METHOD_LABELS
 from cepkit.lab.packing import pack_maps, pack_numbers, pack_paths
 from cepkit.lab.simulation import Settings, Simulation, finish
 from cepkit.validation import check_number
@@ -42,11 +41,10 @@ def lab_page(simulation: Simulation, settings: Settings, view: dict, scales: Ite
     times = [times[k] for k in kept]
     shell = {
         **view,
-        "setup": {**view["setup"], **_controls(settings, scales, seeds)},
         "maps": pack_maps(finish(simulation.maps(settings.beta, times)), settings.beta),
         "chart": pack_numbers(finish(simulation.measure_fields(settings.beta, times))),
         "position": len(kept) - 1.0,
-        "beta": settings.beta,
+        **vars(settings),
         "scale": min(scales, key=lambda scale: abs(scale - settings.scale)),
         "seed": settings.seed if settings.seed in seeds else seeds[0],
         "scales": scales,
@@ -62,27 +60,13 @@ def lab_page(simulation: Simulation, settings: Settings, view: dict, scales: Ite
     shown = min(fits, _MOST)
     each = [[replace(settings, scale=scale, seed=seed) for scale in scales] for seed in seeds]
     shell["runs"] = [[_run(simulation, one, kept, shown) for one in row] for row in each]
+    script = joined(_JS, "data.js", "draw.js", "chart.js", "controls.js", "lab.js", "page.js")
     return Template((_JS / "page.html").read_text(encoding="utf-8"), autoescape=True).render(
         title=f"Guidance lab: {simulation.toy.name}, β = {settings.beta:g}",
         style=joined(_JS, "common.css", "lab.css"),
         data=json.dumps(shell, default=_encoded).replace("<", "\\u003c"),
-        script=joined(_JS, "data.js", "draw.js", "chart.js", "controls.js", "lab.js", "page.js").replace(
-            "export default { render };", ""
-        ),
+        script=script.replace("export default { render };", ""),
     )
-
-
-def _controls(settings: Settings, scales: list[float], seeds: list[int]) -> dict:
-    """The two controls that are left, and a note on what was computed."""
-    computed = ", ".join(f"{scale:g}" for scale in scales)
-    sampler = f"{METHOD_LABELS[settings.method]}, {settings.steps} steps"
-    return {
-        "controls": [
-            {"name": "scale", "label": "scale s", "kind": "range", "min": scales[0], "max": scales[-1], "step": 0.05},
-            {"name": "seed", "label": "seed", "kind": "select", "options": [{"value": s, "label": str(s)} for s in seeds]},
-        ],
-        "note": f"Computed beforehand with {sampler}, at s = {computed}; between two of them particles are interpolated.",
-    }
 
 
 def _run(simulation: Simulation, settings: Settings, kept: list[int], particles: int) -> dict:

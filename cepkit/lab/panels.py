@@ -23,8 +23,7 @@ from cepkit.truth.fields import toy_estimators
 from cepkit.truth.toys import Toy
 from cepkit.validation import check_name, check_number
 
-LEARNED = OBJECTIVES
-BUILT_IN = ("exact", "mean energy", "DPS", "LGD-MC", "no guidance", *LEARNED)
+BUILT_IN = ("exact", "mean energy", "DPS", "LGD-MC", "no guidance", *OBJECTIVES)
 _TRAINING_POINTS = 200_000
 
 
@@ -126,7 +125,7 @@ class Estimators:
     @property
     def learned(self) -> tuple[str, ...]:
         """The panels whose network is trained here."""
-        return tuple(name for name in self.names if self.given[name] is None and name in LEARNED)
+        return tuple(name for name in self.names if self.given[name] is None and name in OBJECTIVES)
 
     def guards(self, beta: float, truth: GriddedTruth | None = None, *, look_up: bool = True) -> list[Guard]:
         """A fresh guard for each panel.

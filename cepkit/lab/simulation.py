@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,10 +32,8 @@ _WIDER = 4.0  # times as far out as the finest tables reach others, for particle
 FARTHEST = 1e3  # particles are evaluated no further out than this
 _VISIBLE_DEPTH = 12.0
 
-Result = TypeVar("Result")
 
-
-def finish(work: Generator[None, None, Result]) -> Result:
+def finish(work: Generator[None, None, Any]) -> Any:
     """Run a generator to its end and return its result."""
     while True:
         try:
@@ -145,7 +143,7 @@ class Simulation:
         """
         guards = self.estimators.guards(settings.beta, self._coarse if coarse else None)
         times = self.times(settings.steps)
-        noise = initial_noise((settings.particles, 2), generator=_seeded(settings.seed))
+        noise = initial_noise((settings.particles, 2), generator=torch.Generator().manual_seed(settings.seed))
         noise, hold = (noise[:PREVIEW_PARTICLES], _PREVIEW_HOLD) if preview else (noise, 1)
         x = yield from self._sample(guards, noise, times, settings, coarse=coarse, hold=hold)
         return Paths(times.tolist(), x, [guard.failure for guard in guards])
@@ -170,7 +168,7 @@ class Simulation:
             scores = GuidedScores(truth, self.schedule, fields, settings.scale, hold=hold)
             # a particle sent far out is drawn nowhere instead of overflowing
             bounded = FunctionDenoiser(lambda x_t, t, f=scores: f(x_t.clamp(-FARTHEST, FARTHEST), t), self.schedule, "score")
-            start, generator = x.expand(len(group), -1, -1), _seeded(settings.seed)
+            start, generator = x.expand(len(group), -1, -1), torch.Generator().manual_seed(settings.seed)
             states = []
             for step in walk(bounded, start, times, method=settings.method, generator=generator):
                 states.append(step.x)
@@ -219,7 +217,3 @@ class Simulation:
     def measure_samples(self, paths: Paths, beta: float) -> Generator[None, None, SampleMeasures]:
         """Measure the samples at the end of the paths against exact draws of the target."""
         return self._measures.samples(paths.x[:, -1].clamp(-FARTHEST, FARTHEST).contiguous(), beta)
-
-
-def _seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)

@@ -37,6 +37,9 @@ def page(browser, tmp_path_factory):
 
 def test_a_computed_scale_is_measured_and_one_in_between_says_that_it_is_interpolated(page):
     assert "MMD" in page.locator(f"{ROOT} .cepkit-words").first.inner_text()
+    note = page.locator(f"{ROOT} .cepkit-note").inner_text()
+    assert note.startswith("Computed beforehand with DPM-Solver++(2M), 10 steps, at s = 0, 1, 2; between two")
+    assert [control(page, "scale").get_attribute(end) for end in ("min", "max")] == ["0", "2"]
     page.evaluate(MOVE, ["scale", 1.25])
     assert drawn(page)["stage"] == "interpolated"
     assert page.locator(f"{ROOT} .cepkit-status").inner_text() == "Interpolated between s = 1 and s = 2."

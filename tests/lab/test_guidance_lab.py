@@ -15,7 +15,7 @@ from ipywidgets.widgets.widget import _instances as registered
 
 from cepkit.diffusion.schedules import VPLinear
 from cepkit.lab import BUILT_IN, GuidanceLab
-from cepkit.lab.controls import CONTROLS, FIELDS, HEATS
+from cepkit.lab.controls import FIELDS, HEATS, LAYERS, SETTINGS
 from cepkit.lab.guidance_lab import DEFAULT
 from cepkit.truth.exact import Mixture
 from cepkit.truth.fields import ExactGuidance
@@ -116,11 +116,9 @@ def test_time_moves_without_new_work(lab):
     assert lab.paths is before
 
 
-def test_every_control_of_the_browser_is_a_trait_that_is_synchronised(lab):
-    synced = set(lab.trait_names(sync=True))
-    assert {control["name"] for control in lab.setup["controls"]} == {"toy_name", "panels", *(c["name"] for c in CONTROLS)}
-    assert {control["name"] for control in lab.setup["controls"]} <= synced
-    assert {"heat", "field", "streamlines", "position", "playing", "locked"} <= synced
+@pytest.mark.parametrize("name", ["toy_name", "panels", "position", *SETTINGS, *LAYERS])
+def test_every_control_of_the_browser_is_a_trait_that_is_synchronised(lab, name):
+    assert f'name: "{name}"' in lab._esm and name in lab.trait_names(sync=True)
 
 
 def test_controls_can_be_linked_to_other_widgets(lab):
@@ -309,4 +307,4 @@ def test_guidance_of_ones_own_is_drawn_beside_the_built_in():
     exact = ExactGuidance(toy.truth, 3.0, VPLinear())
     lab = GuidanceLab(toy, {"flipped": lambda x, t: -exact(x, t), "exact": None}, **SMALL)
     assert lab.chart["errors"][0] == pytest.approx([2.0] * 6, rel=1e-4)
-    assert {option["value"] for option in lab.setup["controls"][-1]["options"]} == {"flipped", *BUILT_IN}
+    assert set(lab.setup["known"]) == {"flipped", *BUILT_IN}

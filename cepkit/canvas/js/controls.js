@@ -11,6 +11,8 @@ function element(tag, properties = {}, ...children) {
 
 const short = (value, digits = 3) => (Number.isFinite(value) ? String(Number(value.toPrecision(digits))) : "–");
 
+const choices = (values) => values.map((value) => ({ value, label: String(value) }));
+
 // Check boxes folded away, for a list of names.
 function bindMany(model, { name, label, hint = "", options }) {
   const boxes = options.map((option) => element("input", { type: "checkbox", value: option.value }));

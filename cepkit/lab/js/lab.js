@@ -2,6 +2,16 @@
 // so time, layers and play need no kernel; new settings are sent to Python, whose answers replace what is held.
 
 const SECONDS_TO_PLAY = 4;
+const METHODS = { dpmpp2m: "DPM-Solver++(2M)", ddim: "DDIM", sde: "SDE" };
+const SETTINGS = [
+  { name: "scale", label: "scale s", kind: "range", min: 0, max: 10, step: 0.05, hint: "Multiplies the guidance" },
+  { name: "beta", label: "β", kind: "range", min: 0, max: 20, step: 0.25, hint: "Inverse temperature" },
+  { name: "steps", label: "steps", kind: "range", min: 1, max: 100, step: 1, hint: "Steps of the sampler" },
+  { name: "method", label: "sampler", kind: "select", options: Object.entries(METHODS).map(([value, label]) => ({ value, label })) },
+  { name: "particles", label: "particles", kind: "number", min: 1, max: 20000, step: 1 },
+  { name: "seed", label: "seed", kind: "number", min: 0, max: 999999, step: 1 },
+];
+const PANELS_HINT = "CEP, MSE and exp-MSE are trained here, in some seconds each";
 const LAYERS = [
   { name: "heat", label: "heat", kind: "select", options: [
     { value: "none", label: "none" }, { value: "target", label: "target density p_t" }, { value: "data", label: "data density q_t" },
@@ -38,7 +48,10 @@ function render({ model, el }) {
     bar.append(made.root);
     return made;
   };
-  for (const spec of setup().controls) add(controls, spec);
+  const { toys, known, controls: given } = setup();
+  const toy = { name: "toy_name", label: "toy", kind: "select", options: choices(toys) };
+  const shown = { name: "panels", label: "panels", kind: "many", options: choices(known), hint: PANELS_HINT };
+  for (const spec of given || [toy, ...SETTINGS, shown]) add(controls, spec);
   const steps = () => (model.get("paths").times || [0, 0]).length - 1;
   const clock = add(controls, { name: "position", label: "time t", kind: "range", min: 0, max: steps(), step: 0.01, hint: "From noise (left) to data (right)" },
     (value) => short(timeAt(model.get("paths").times || [1, 0], value), 2));

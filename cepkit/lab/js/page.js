@@ -87,7 +87,16 @@ function pageModel(values) {
   return model;
 }
 
+// The two controls that are left, and a note on what was computed.
+function pageSetup({ setup, scales, seeds, method, steps }) {
+  const scale = { ...SETTINGS[0], min: scales[0], max: scales[scales.length - 1] };
+  const seed = { name: "seed", label: "seed", kind: "select", options: choices(seeds) };
+  const computed = `Computed beforehand with ${METHODS[method]}, ${steps} steps, at s = ${scales.join(", ")}`;
+  return { ...setup, controls: [scale, seed], note: `${computed}; between two of them particles are interpolated.` };
+}
+
 const stored = JSON.parse(document.getElementById("data").textContent);
+stored.setup = pageSetup(stored);
 const saved = pageModel({ ...revived(stored), paths: {}, readout: {}, drops: [], playing: false, followed: null });
 window.cepkitLab = { model: saved, render };
 render({ model: saved, el: document.getElementById("lab") });
