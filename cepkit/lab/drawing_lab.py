@@ -6,7 +6,7 @@ import ipywidgets
 
 from cepkit.lab.draw_your_own import STD, DrawYourOwn
 from cepkit.lab.guidance_lab import DEFAULT, GuidanceLab
-from cepkit.learning.config import OBJECTIVES
+from cepkit.learning.loop import OBJECTIVES
 
 
 class DrawingLab(ipywidgets.VBox):
