@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "guidance_lab": ["GuidanceLab"],
         "drawing_lab": ["DrawingLab"],
         "draw_your_own": ["DrawYourOwn"],
-        "simulation": ["Settings", "Simulation"],
+        "simulation": ["SampleSettings", "Simulation"],
         "panels": ["BUILT_IN"],
     },
 )

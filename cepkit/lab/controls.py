@@ -5,11 +5,11 @@ from __future__ import annotations
 import traitlets
 
 from cepkit.canvas.working_widget import WorkingWidget
-from cepkit.lab.simulation import Settings
+from cepkit.lab.simulation import SampleSettings
 
 HEATS = ("none", "target", "data", "energies", "errors")
 FIELDS = ("none", "guidance", "score", "sum")
-SETTINGS = tuple(Settings.__dataclass_fields__)
+SETTINGS = tuple(SampleSettings.__dataclass_fields__)
 LAYERS = ("heat", "field", "streamlines", "show_particles", "trajectories", "contours", "locked", "show_chart")
 
 
@@ -38,11 +38,11 @@ class LabControls(WorkingWidget):
     show_chart = traitlets.Bool(True).tag(sync=True)
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> SampleSettings:
         """The present values of the controls on which a sample depends."""
-        return Settings(**{name: getattr(self, name) for name in SETTINGS})
+        return SampleSettings(**{name: getattr(self, name) for name in SETTINGS})
 
     @traitlets.validate(*SETTINGS)
     def _check_setting(self, proposal: dict) -> object:
-        Settings(**{proposal["trait"].name: proposal["value"]})
+        SampleSettings(**{proposal["trait"].name: proposal["value"]})
         return proposal["value"]

@@ -17,7 +17,7 @@ from cepkit.canvas.worker import Worker
 from cepkit.lab.controls import LAYERS, SETTINGS, LabControls
 from cepkit.lab.packing import pack_maps, pack_numbers, pack_paths
 from cepkit.lab.page import SCALES, lab_page
-from cepkit.lab.simulation import FARTHEST, PREVIEW_PARTICLES, TABLE_SIDE, Paths, Settings, Simulation, finish
+from cepkit.lab.simulation import FARTHEST, PREVIEW_PARTICLES, TABLE_SIDE, Paths, SampleSettings, Simulation, finish
 from cepkit.lab.tabulated import Field
 from cepkit.truth.toys import TOYS, Toy, make_toy
 from cepkit.validation import check_name, check_number
@@ -43,7 +43,7 @@ class GuidanceLab(LabControls):
         toy: a toy or its name; own points come from `cepkit.truth.own_points.from_points`.
         estimators: names of `cepkit.lab.BUILT_IN`, or a mapping from a title to any callable (x_t, t) -> guidance (None: the
             built-in of that name). "CEP", "MSE" and "exp-MSE" are trained on the spot, at the `beta` given here.
-        scale, beta, steps, method, particles, seed: where the controls start, see `cepkit.lab.Settings`.
+        scale, beta, steps, method, particles, seed: where the controls start, see `cepkit.lab.SampleSettings`.
         train_steps: optimiser steps of a network trained here.
 
     Raises:
@@ -74,7 +74,7 @@ class GuidanceLab(LabControls):
         seed: int = 0,
         train_steps: int = 1000,
     ) -> None:
-        settings = Settings(scale, beta, steps, method, particles, seed)
+        settings = SampleSettings(scale, beta, steps, method, particles, seed)
         self.toy = self._first_toy = make_toy(toy) if isinstance(toy, str) else toy
         self.simulation = Simulation(self.toy, estimators, beta=settings.beta, train_steps=train_steps)
         self._toys = tuple(dict.fromkeys((*TOYS, self.toy.name)))
@@ -194,7 +194,7 @@ class GuidanceLab(LabControls):
 
     # -- work, in pieces of a few milliseconds ---------------------------------------------------------------------
 
-    def _work(self, settings: Settings) -> Iterator[float | None]:
+    def _work(self, settings: SampleSettings) -> Iterator[float | None]:
         key, trained = (settings.beta, settings.steps), False
         new = key not in self._tabulated
         if self._seconds.get(new, math.inf) > _SLOW_SECONDS and settings.particles > PREVIEW_PARTICLES:
@@ -220,7 +220,7 @@ class GuidanceLab(LabControls):
             if not trained:
                 return
 
-    def _map(self, settings: Settings) -> Iterator[None]:
+    def _map(self, settings: SampleSettings) -> Iterator[None]:
         times = self.simulation.times(settings.steps).tolist()
         maps = yield from self.simulation.maps(settings.beta, times)
         self._failures["maps"] = maps.failures
@@ -240,7 +240,7 @@ class GuidanceLab(LabControls):
             yield
         return trained
 
-    def _draw_drops(self, settings: Settings) -> Iterator[None]:
+    def _draw_drops(self, settings: SampleSettings) -> Iterator[None]:
         """The paths of the dropped particles; those dropped at one time are sampled together."""
         groups: dict[int, list[list[float]]] = {}
         for place, index in self._dropped:
@@ -253,7 +253,7 @@ class GuidanceLab(LabControls):
 
     # -- what is shown -------------------------------------------------------------------------------------------------
 
-    def _show(self, paths: Paths, settings: Settings, stage: str) -> None:
+    def _show(self, paths: Paths, settings: SampleSettings, stage: str) -> None:
         self._failures["paths"] = paths.failures
         with self.hold_sync():
             self.paths = pack_paths(paths, settings, self.toy, stage)

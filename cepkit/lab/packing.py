@@ -9,14 +9,14 @@ from torch import Tensor
 
 from cepkit.canvas.binary import pack_binary, pack_picture
 from cepkit.lab.measures import FieldMeasures, SampleMeasures
-from cepkit.lab.simulation import Maps, Paths, Settings
+from cepkit.lab.simulation import Maps, Paths, SampleSettings
 from cepkit.truth.toys import Toy
 
 _STEPS = 32000  # of a 16-bit integer that make up the span
 _SPAN = 3.0  # particles are told apart out to this many extents from the centre
 
 
-def pack_paths(paths: Paths, settings: Settings, toy: Toy, stage: str) -> dict:
+def pack_paths(paths: Paths, settings: SampleSettings, toy: Toy, stage: str) -> dict:
     """Pack paths as 16-bit integers (P, T, N, 2); a panel that failed has its particles out of sight."""
     span = _SPAN * toy.extent
     place = (paths.x - torch.tensor(toy.centre)).mul_(_STEPS / span).nan_to_num_(_STEPS).clamp_(-_STEPS, _STEPS).round_()

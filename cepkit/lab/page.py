@@ -12,7 +12,7 @@ from jinja2 import Template
 
 from cepkit.canvas.scripts import joined
 from cepkit.lab.packing import pack_maps, pack_numbers, pack_paths
-from cepkit.lab.simulation import Settings, Simulation, finish
+from cepkit.lab.simulation import SampleSettings, Simulation, finish
 from cepkit.validation import check_number
 
 _JS = Path(__file__).parent / "js"
@@ -23,7 +23,7 @@ _EVERY = 2  # of the sampler's times kept
 _FEWEST, _MOST = 50, 500  # particles in each panel
 
 
-def lab_page(simulation: Simulation, settings: Settings, view: dict, scales: Iterable[float], seeds: Iterable[int]) -> str:
+def lab_page(simulation: Simulation, settings: SampleSettings, view: dict, scales: Iterable[float], seeds: Iterable[int]) -> str:
     """The text of a page on which scale, seed, time and layers still move; see `GuidanceLab.save_html`.
 
     Args:
@@ -69,7 +69,7 @@ def lab_page(simulation: Simulation, settings: Settings, view: dict, scales: Ite
     )
 
 
-def _run(simulation: Simulation, settings: Settings, kept: list[int], particles: int) -> dict:
+def _run(simulation: Simulation, settings: SampleSettings, kept: list[int], particles: int) -> dict:
     paths = finish(simulation.paths(settings))
     readout = pack_numbers(finish(simulation.measure_samples(paths, settings.beta)))
     shown = paths._replace(times=[paths.times[k] for k in kept], x=paths.x[:, kept, :particles])

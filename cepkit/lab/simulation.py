@@ -23,7 +23,7 @@ from cepkit.lab.measures import FieldMeasures, Measures, SampleMeasures
 from cepkit.lab.panels import Estimators, Guard
 from cepkit.lab.tabulated import Field, GuidedScores, table_of
 from cepkit.truth.toys import Toy
-from cepkit.validation import check_beta, check_name, check_number
+from cepkit.validation import LARGEST_INTEGER, Settings, setting
 
 TABLE_SIDE, COARSE_SIDE = 112, 45
 MAP_SIDE = 49  # odd, so that every second point is a symmetric grid of arrows
@@ -43,7 +43,7 @@ def finish(work: Generator[None, None, Any]) -> Any:
 
 
 @dataclass(frozen=True)
-class Settings:
+class SampleSettings(Settings):
     """The settings on which a sample depends.
 
     Attributes:
@@ -54,20 +54,12 @@ class Settings:
         seed: of the noise, the same in every panel.
     """
 
-    scale: float = 1.0
-    beta: float = 3.0
-    steps: int = 25
-    method: str = "dpmpp2m"
-    particles: int = 2000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_number(self.scale, name="scale")
-        check_beta(self.beta)
-        check_number(self.steps, name="steps", low=1, high=200, integer=True)
-        check_name(self.method, METHODS, name="method")
-        check_number(self.particles, name="particles", low=1, high=20_000, integer=True)
-        check_number(self.seed, name="seed", low=0, high=2**53, integer=True)
+    scale: float = setting(1.0)
+    beta: float = setting(3.0, low=0.0)
+    steps: int = setting(25, low=1, high=200)
+    method: str = setting("dpmpp2m", choices=METHODS)
+    particles: int = setting(2000, low=1, high=20_000)
+    seed: int = setting(0, low=0, high=LARGEST_INTEGER)
 
 
 class Paths(NamedTuple):
@@ -134,7 +126,7 @@ class Simulation:
 
     # -- particles -----------------------------------------------------------------------------------------------
 
-    def paths(self, settings: Settings, *, preview: bool = False, coarse: bool = False) -> Generator[None, None, Paths]:
+    def paths(self, settings: SampleSettings, *, preview: bool = False, coarse: bool = False) -> Generator[None, None, Paths]:
         """Sample the particles of these settings under every estimator.
 
         Args:
@@ -148,7 +140,7 @@ class Simulation:
         x = yield from self._sample(guards, noise, times, settings, coarse=coarse, hold=hold)
         return Paths(times.tolist(), x, [guard.failure for guard in guards])
 
-    def drop(self, points: list[list[float]], start: int, settings: Settings) -> Generator[None, None, Tensor]:
+    def drop(self, points: list[list[float]], start: int, settings: SampleSettings) -> Generator[None, None, Tensor]:
         """The paths (P, T - start, N, 2), under every estimator, of N particles put down at the time of index `start`."""
         guards, times, x = self.estimators.guards(settings.beta), self.times(settings.steps)[start:], torch.tensor(points)
         if len(times) < 2:
@@ -156,7 +148,7 @@ class Simulation:
         return (yield from self._sample(guards, x, times, settings))
 
     def _sample(
-        self, guards: list[Guard], x: Tensor, times: Tensor, settings: Settings, *, coarse: bool = False, hold: int = 1
+        self, guards: list[Guard], x: Tensor, times: Tensor, settings: SampleSettings, *, coarse: bool = False, hold: int = 1
     ) -> Generator[None, None, Tensor]:
         """The sampler's states (P, T, N, 2) from x (N, 2)."""
         truth = self._coarse if coarse else self.gridded

@@ -9,7 +9,7 @@ from cepkit import plots
 from cepkit.diffusion.guidance import Guided
 from cepkit.diffusion.sampling import initial_noise, sampling_steps
 from cepkit.diffusion.schedules import VPLinear
-from cepkit.lab import Settings, Simulation
+from cepkit.lab import SampleSettings, Simulation
 from cepkit.lab.simulation import finish
 from cepkit.truth.fields import ExactDenoiser, ExactGuidance, MeanEnergyGuidance
 from cepkit.truth.metrics import guidance_error, relative_error
@@ -27,7 +27,7 @@ def simulation():
 @pytest.mark.parametrize("method", ["dpmpp2m", "ddim", "sde"])
 @pytest.mark.parametrize(("index", "kind"), [(0, ExactGuidance), (1, MeanEnergyGuidance)])
 def test_paths_are_those_of_the_sampler(simulation, method, index, kind):
-    settings = Settings(scale=1.5, beta=2.0, steps=12, method=method, particles=60, seed=3)
+    settings = SampleSettings(scale=1.5, beta=2.0, steps=12, method=method, particles=60, seed=3)
     paths = finish(simulation.paths(settings))
     noise = initial_noise((60, 2), generator=torch.Generator().manual_seed(3))
     guided = Guided(ExactDenoiser(TOY.truth, simulation.schedule), kind(TOY.truth, 2.0, simulation.schedule), 1.5)
@@ -38,14 +38,14 @@ def test_paths_are_those_of_the_sampler(simulation, method, index, kind):
 
 
 def test_all_panels_start_from_the_same_noise_and_scale_0_never_parts_them(simulation):
-    paths = finish(simulation.paths(Settings(scale=0.0, particles=30, steps=5)))
+    paths = finish(simulation.paths(SampleSettings(scale=0.0, particles=30, steps=5)))
     assert torch.equal(paths.x[0], paths.x[1]) and torch.equal(paths.x[0], paths.x[2])
-    guided = finish(simulation.paths(Settings(scale=1.0, particles=30, steps=5)))
+    guided = finish(simulation.paths(SampleSettings(scale=1.0, particles=30, steps=5)))
     assert torch.equal(guided.x[:, 0], paths.x[:, 0]) and not torch.equal(guided.x[0, -1], guided.x[1, -1])
 
 
 def test_a_preview_shows_the_first_of_the_same_particles(simulation):
-    settings = Settings(particles=300, steps=4)
+    settings = SampleSettings(particles=300, steps=4)
     preview, full = finish(simulation.paths(settings, preview=True)), finish(simulation.paths(settings))
     torch.testing.assert_close(preview.x, full.x[:, :, :200])
 
@@ -57,7 +57,7 @@ def test_a_preview_keeps_a_guidance_without_a_table_for_some_steps():
         seen.append(float(t))
         return exact(x_t, t)
 
-    simulation, settings = Simulation(TOY, {"exact": None, "own": own}), Settings(particles=200, steps=25)
+    simulation, settings = Simulation(TOY, {"exact": None, "own": own}), SampleSettings(particles=200, steps=25)
     full = finish(simulation.paths(settings))
     assert len(seen) == 25 and not seen.clear()
     held = finish(simulation.paths(settings, preview=True))
@@ -69,7 +69,7 @@ def test_a_preview_keeps_a_guidance_without_a_table_for_some_steps():
 
 @pytest.mark.parametrize("method", ["dpmpp2m", "sde"])
 def test_dropped_particles_follow_the_same_field(simulation, method):
-    settings = Settings(particles=5, steps=10, method=method)
+    settings = SampleSettings(particles=5, steps=10, method=method)
     paths = finish(simulation.paths(settings))
     dropped = finish(simulation.drop(paths.x[0, 0].tolist(), 0, settings))
     torch.testing.assert_close(dropped, paths.x, rtol=1e-4, atol=1e-4)
@@ -114,7 +114,7 @@ def test_no_error_is_measured_relative_to_a_guidance_that_is_as_good_as_zero(sim
 
 
 def test_finished_samples_are_measured_against_exact_ones(simulation):
-    paths = finish(simulation.paths(Settings(particles=1000)))
+    paths = finish(simulation.paths(SampleSettings(particles=1000)))
     measures = finish(simulation.measure_samples(paths, 3.0))
     assert float(measures.mmd2[0]) < 3 * measures.floor < float(measures.mmd2[1]) < float(measures.mmd2[2])
     assert float(measures.modes[0]) < 0.06 < float(measures.modes[2])
@@ -129,8 +129,8 @@ def test_a_panel_that_fails_leaves_the_others_as_they_are():
         return -x_t
 
     simulation = Simulation(TOY, {"exact": None, "late": late})
-    paths = finish(simulation.paths(Settings(particles=20, steps=8)))
-    alone = finish(Simulation(TOY, ("exact",)).paths(Settings(particles=20, steps=8)))
+    paths = finish(simulation.paths(SampleSettings(particles=20, steps=8)))
+    alone = finish(Simulation(TOY, ("exact",)).paths(SampleSettings(particles=20, steps=8)))
     assert torch.equal(paths.x[0], alone.x[0]) and paths.failures[0] == ""
     assert "late at t = " in paths.failures[1] and "KeyError" in paths.failures[1]
     times = simulation.times(3).tolist()
@@ -144,7 +144,7 @@ def test_a_callable_that_changes_its_arguments_in_place_moves_no_other_panel():
     def in_place(x_t, t):
         return x_t.mul_(-1.0) * t.mul_(0.0) if isinstance(t, torch.Tensor) else x_t.mul_(0.0)
 
-    settings = Settings(particles=20, steps=5)
+    settings = SampleSettings(particles=20, steps=5)
     names = {"exact": None, "mean energy": None}
     both, alone = Simulation(TOY, {"in place": in_place} | names), Simulation(TOY, names)
     torch.testing.assert_close(finish(both.paths(settings)).x[1:], finish(alone.paths(settings)).x)
@@ -163,7 +163,7 @@ def test_another_toy_has_the_same_panels_and_untrained_networks():
 
 def test_a_field_that_sends_particles_far_out_does_not_overflow():
     simulation = Simulation(TOY, {"wild": lambda x, t: 1e6 * x, "exact": None})
-    paths = finish(simulation.paths(Settings(particles=10, steps=30, scale=10.0)))
+    paths = finish(simulation.paths(SampleSettings(particles=10, steps=30, scale=10.0)))
     assert paths.failures == ["", ""] and bool(torch.isfinite(paths.x[1]).all())
     measures = finish(simulation.measure_samples(paths, 3.0))
     assert bool(torch.isfinite(measures.mmd2).all())
@@ -172,7 +172,7 @@ def test_a_field_that_sends_particles_far_out_does_not_overflow():
 def test_own_points_away_from_the_origin_and_one_particle(schedule):
     x = torch.randn(150, 2, generator=torch.Generator().manual_seed(0)) * 0.3 + torch.tensor([2.0, -1.0])
     simulation = Simulation(from_points(x, x[:, 0], name="mine"), ("exact", "LGD-MC"))
-    paths = finish(simulation.paths(Settings(particles=1, steps=6)))
+    paths = finish(simulation.paths(SampleSettings(particles=1, steps=6)))
     assert paths.failures == ["", ""] and simulation.gridded.extent > 6
     assert bool(torch.isnan(finish(simulation.measure_samples(paths, 3.0)).mmd2).all())  # one point is no sample
 
@@ -190,7 +190,7 @@ def test_own_points_away_from_the_origin_and_one_particle(schedule):
 )
 def test_settings_out_of_range_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
-        Settings(**settings)
+        SampleSettings(**settings)
 
 
 def test_a_toy_of_other_dimension_is_refused():
@@ -204,7 +204,7 @@ def test_panels_with_and_without_tables_walk_side_by_side():
     exact = ExactGuidance(toy.truth, 3.0, VPLinear())
     both = Simulation(toy, {"exact": None, "disguised": lambda x, t: exact(x, t), "no guidance": None})
     alone = Simulation(toy, ("exact", "no guidance"))
-    settings = Settings(particles=100, steps=10)
+    settings = SampleSettings(particles=100, steps=10)
     (mixed, pure) = (finish(simulation.paths(settings)).x for simulation in (both, alone))
     torch.testing.assert_close(mixed[[0, 2]], pure)
     assert float((mixed[0, -1] - mixed[1, -1]).norm(dim=-1).median()) < 5e-3

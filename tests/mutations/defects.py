@@ -114,11 +114,11 @@ DEFECTS = (
     ),
     Defect(
         "table-stale",
-        "cepkit/truth/gridded.py",
+        "cepkit/lab/gridded.py",
         "self._kept((t, schedule, beta), channels)",
         "self._kept((t, schedule, beta is None), channels)",
         "a table of one beta is served for every other",
-        ("tests/truth/test_gridded.py",),
+        ("tests/lab/test_gridded.py",),
     ),
     Defect(
         "mmd-factor",
