@@ -23,7 +23,7 @@ from cepkit.lab.measures import FieldMeasures, Measures, SampleMeasures
 from cepkit.lab.panels import Estimators, Guard
 from cepkit.lab.tabulated import Field, GuidedScores, table_of
 from cepkit.truth.toys import Toy
-from cepkit.validation import LARGEST_INTEGER, Settings, setting
+from cepkit.validation import LARGEST_INTEGER, Configuration, setting
 
 TABLE_SIDE, COARSE_SIDE = 112, 45
 MAP_SIDE = 49  # odd, so that every second point is a symmetric grid of arrows
@@ -43,7 +43,7 @@ def finish(work: Generator[None, None, Any]) -> Any:
 
 
 @dataclass(frozen=True)
-class SampleSettings(Settings):
+class SampleSettings(Configuration):
     """The settings on which a sample depends.
 
     Attributes:
