@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -34,6 +35,17 @@ def test_the_table_prints_a_line_for_each_estimator_and_shows_as_html(table):
     lines = str(table).splitlines()
     assert lines[0] == "8gaussians, beta = 3" and len(lines) == 2 + len(table.rows)
     assert repr(table) == str(table) and table._repr_html_().count("<tr>") == 1 + len(table.rows)
+
+
+def test_the_floor_is_the_worst_of_many_pairs_of_exact_sets(table):
+    """MMD^2 is unbiased, so a single pair is below zero as often as above; so is the best of many, the worst is not."""
+    floor = table.row("two exact sets")
+    assert floor.mmd2 > 0 and floor.sliced_wasserstein > table.row("exact").sliced_wasserstein / 2
+
+
+def test_the_name_of_a_toy_is_shown_and_does_not_run(table):
+    shown = replace(table, toy="<script>alert(1)</script>")._repr_html_()
+    assert "<script>" not in shown and "&lt;script&gt;" in shown
 
 
 def test_a_guidance_with_the_wrong_sign_is_exposed():

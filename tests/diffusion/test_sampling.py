@@ -20,6 +20,7 @@ from cepkit.diffusion.sampling import (
     sample,
     sampling_steps,
     time_grid,
+    walk,
 )
 from cepkit.diffusion.schedules import VPCosine, VPLinear
 from cepkit.truth.exact import Mixture
@@ -42,6 +43,18 @@ def test_order_of_convergence_on_a_gaussian(method, low, high, spacing):
 @pytest.mark.parametrize(("method", "low", "high"), [("ddim", 0.85, 1.2), ("dpmpp2m", 1.8, 2.3)])
 def test_order_of_convergence_under_the_cosine_schedule(method, low, high, spacing):
     assert low < measured_order(VPCosine(), (32, 64, 128), method=method, spacing=spacing) < high
+
+
+def test_a_multistep_extrapolates_by_the_ratio_of_its_step_sizes():
+    """Lu et al. 2022, algorithm 2, at uneven times: (1 + 1/2r) x0_hat - (1/2r) x0_hat_before with r = h_before / h."""
+    times, predictions = torch.tensor([1.0, 0.8, 0.3], dtype=torch.float64), iter((1.0, 3.0))
+    denoiser = FunctionDenoiser(lambda x_t, t: torch.full_like(x_t, next(predictions)), LINEAR, "x0")
+    alpha, sigma = LINEAR.alpha(times), LINEAR.sigma(times)
+    h = (alpha / sigma).log().diff()
+    half = 0.5 * h[1] / h[0]
+    *_, middle, last = (step.x for step in walk(denoiser, torch.ones(1, 1, dtype=torch.float64), times))
+    expected = sigma[2] / sigma[1] * middle - alpha[2] * torch.expm1(-h[1]) * ((1 + half) * 3.0 - half * 1.0)
+    torch.testing.assert_close(last, expected)
 
 
 @pytest.mark.parametrize("method", ["ddim", "dpmpp2m"])

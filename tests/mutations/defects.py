@@ -48,14 +48,6 @@ DEFECTS = (
         ("tests/diffusion/test_process.py",),
     ),
     Defect(
-        "process-swapped",
-        "cepkit/diffusion/process.py",
-        "alpha_t * value + sigma_t * x_t",
-        "sigma_t * value + alpha_t * x_t",
-        "alpha_t and sigma_t are swapped where v is read",
-        ("tests/diffusion/test_process.py",),
-    ),
-    Defect(
         "schedule-factor",
         "cepkit/diffusion/schedules.py",
         "* t / 4 + self.beta_min / 2)",
@@ -234,6 +226,14 @@ DEFECTS = (
         "",
         "a name can close the data of a saved page and run as a script",
         ("tests/lab/test_page.py",),
+    ),
+    Defect(
+        "page-interpolation",
+        "cepkit/lab/js/page.js",
+        "part * (b[i] - a[i])",
+        "part * (a[i] - b[i])",
+        "a saved page moves particles away from the next scale (seen where there is a browser)",
+        ("tests/browser/test_page_in_browser.py",),
     ),
     Defect(
         "panel-failure",
