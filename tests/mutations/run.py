@@ -26,7 +26,7 @@ from defects import DEFECTS, Defect
 
 ROOT = Path(__file__).parents[2]
 AT_ONCE = 2
-LONGEST = 1800  # seconds of one pytest; a suite that hangs has noticed
+LONGEST = 3600  # seconds of one pytest
 _COPIED = ("cepkit", "tests", "notebooks", "docs", "data", ".ci")
 _LATE = ("tests/browser", "tests/test_notebooks.py")  # asked last: they take longest
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
@@ -71,10 +71,7 @@ def first_failure(tree: Path, *arguments: str) -> str:
     """Run pytest in a tree; return the first test that failed, "" if none did."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "-p", "no:cacheprovider", *arguments]
     environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=LONGEST)
-    except subprocess.TimeoutExpired:
-        return f"no end within {LONGEST} s"
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=LONGEST)
     if done.returncode in (0, 5):  # 5: nothing to run
         return ""
     found = _FAILED.search(done.stdout)
