@@ -6,7 +6,10 @@ it are only where to look first; `run.py` goes on to the whole short suite.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
 
 
 class Defect(NamedTuple):
@@ -27,6 +30,21 @@ class Defect(NamedTuple):
     after: str
     broken: str
     hints: tuple[str, ...]
+
+    def planted(self, root: Path = ROOT) -> str:
+        """Return the text of the file with the defect in it.
+
+        Raises:
+            ValueError: its text is not there exactly once, or a file named with it does not exist.
+        """
+        unfit = f"{self.name}: this defect no longer fits the code, rewrite it"
+        missing = [name for name in (self.file, *self.hints) if not (root / name).exists()]
+        if missing:
+            raise ValueError(f"{unfit}: there is no {missing[0]}")
+        text = (root / self.file).read_text(encoding="utf-8")
+        if text.count(self.before) != 1:
+            raise ValueError(f"{unfit}: its text is {text.count(self.before)} times in {self.file}")
+        return text.replace(self.before, self.after)
 
 
 DEFECTS = (

@@ -22,9 +22,8 @@ from pathlib import Path
 from queue import Queue
 from typing import NamedTuple
 
-from defects import DEFECTS, Defect
+from defects import DEFECTS, ROOT, Defect
 
-ROOT = Path(__file__).parents[2]
 AT_ONCE = 2
 LONGEST = 3600  # seconds of one pytest
 _COPIED = ("cepkit", "tests", "notebooks", "docs", "data", ".ci")
@@ -38,22 +37,6 @@ class Verdict(NamedTuple):
     defect: Defect
     test: str
     seconds: float
-
-
-def check_fit(defect: Defect, root: Path = ROOT) -> str:
-    """Return the text of the defect's file with the defect in it.
-
-    Raises:
-        ValueError: its text is not there exactly once, or a file named with it does not exist.
-    """
-    missing = [name for name in (defect.file, *defect.hints) if not (root / name).exists()]
-    if missing:
-        raise ValueError(f"{defect.name}: this defect no longer fits the code, rewrite it: there is no {missing[0]}")
-    text = (root / defect.file).read_text(encoding="utf-8")
-    count = text.count(defect.before)
-    if count != 1:
-        raise ValueError(f"{defect.name}: this defect no longer fits the code, rewrite it: found {count} times in {defect.file}")
-    return text.replace(defect.before, defect.after)
 
 
 def copy_tree(target: Path) -> Path:
@@ -84,7 +67,7 @@ def judge(defect: Defect, tree: Path, *, slow_too: bool) -> Verdict:
     """Plant one defect in a tree, run the tests until one notices, and take the defect out again."""
     begun, path = time.perf_counter(), tree / defect.file
     original = path.read_text(encoding="utf-8")
-    path.write_text(check_fit(defect, tree), encoding="utf-8")
+    path.write_text(defect.planted(tree), encoding="utf-8")
     try:
         rounds = (defect.hints, [f"--ignore={path}" for path in _LATE], _LATE)
         test = next(filter(None, (first_failure(tree, "-m", "not slow", *each) for each in rounds)), "")
@@ -106,7 +89,7 @@ def main() -> int:
         parser.error(f"expected some of {', '.join(known)}; got {', '.join(unknown)}")
     chosen = [known[name] for name in arguments.names] or list(DEFECTS)
     for defect in chosen:
-        check_fit(defect)
+        defect.planted()
     with tempfile.TemporaryDirectory(prefix="cepkit_defects_") as folder:
         trees: Queue[Path] = Queue()
         for number in range(min(AT_ONCE, len(chosen))):
@@ -131,10 +114,7 @@ def main() -> int:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             verdicts = list(pool.map(in_some_tree, chosen))
     missed = [verdict.defect.name for verdict in verdicts if not verdict.test]
-    print(
-        f"{len(verdicts) - len(missed)} of {len(verdicts)} planted defects noticed"
-        + (f"; not {', '.join(missed)}" * bool(missed))
-    )
+    print(f"{len(verdicts) - len(missed)} of {len(verdicts)} planted defects noticed")
     return 1 if missed else 0
 
 
