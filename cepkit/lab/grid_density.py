@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,9 +43,11 @@ class GridDensity:
 
     def __call__(self, t: float, schedule: Schedule, beta: float | None = None) -> Tensor:
         """The log of q_t or of the noised, unnormalised target, its gradient, and 1 where they hold: (4, side, side), float64."""
-        key = (t, schedule)
-        if beta is None and key in self._densities:
-            return self._densities[key]
+        if beta is None:
+            return kept(self._densities, _KEPT, (t, schedule), lambda: self._density(t, schedule, None))
+        return self._density(t, schedule, beta)
+
+    def _density(self, t: float, schedule: Schedule, beta: float | None) -> Tensor:
         components, axes, highest = self._kernel(t, schedule, beta)
         log_weight = components.log_weight
         if beta is not None and components.quadratic == 0.0:
@@ -62,11 +66,7 @@ class GridDensity:
         torch.div(dy, total, out=table[2])
         torch.add(total.log_(), top + highest[0] + highest[1][:, None], out=table[0])
         table[3] = holds
-        if not bool(holds.all()):
-            table *= holds
-        if beta is None:
-            _keep(self._densities, key, table)
-        return table
+        return table if bool(holds.all()) else table.mul_(holds)
 
     def _kernel(self, t: float, schedule: Schedule, beta: float | None) -> tuple[Components, Parts, Axes]:
         """The components seen at time t, tilted where that moves them, their factors, and the logarithms taken out of these."""
@@ -75,22 +75,26 @@ class GridDensity:
         tilted = components.quadratic != 0.0 and beta is not None
         if tilted:
             components = components.tilt(beta)
-        key = (t, schedule, beta if tilted else None)
-        if key in self._kernels:
-            return components, *self._kernels[key]
-        factors = [_factors(part, self.axes, alpha, sigma_squared) for part in _split(components)]
-        # taken out of the products, which then do not underflow in the tails
-        highest = tuple(torch.stack([part[axis][0].amax(-1) for part in factors]).amax(0).double() for axis in range(2))
-        parts = [_products(part, highest) for part in factors]
-        if components.count <= _NODES_KEPT and not tilted:
-            _keep(self._kernels, key, (parts, highest))
-        return components, parts, highest
+
+        def make() -> tuple[Parts, Axes]:
+            factors = [_factors(part, self.axes, alpha, sigma_squared) for part in _split(components)]
+            # taken out of the products, which then do not underflow in the tails
+            highest = tuple(torch.stack([part[axis][0].amax(-1) for part in factors]).amax(0).double() for axis in range(2))
+            return [_products(part, highest) for part in factors], highest
+
+        if tilted or components.count > _NODES_KEPT:
+            return components, *make()
+        return components, *kept(self._kernels, _KEPT, (t, schedule), make)
 
 
-def _keep(kept: OrderedDict, key: tuple, value: object) -> None:
-    kept[key] = value
-    while len(kept) > _KEPT:
-        kept.popitem(last=False)
+def kept(values: OrderedDict, most: int, key: tuple, make: Callable[[], Any]) -> Any:
+    """The value under this key, made when it is first asked for; of more than `most` the one not used for longest goes."""
+    if key not in values:
+        values[key] = make()
+        if len(values) > most:
+            values.popitem(last=False)
+    values.move_to_end(key)
+    return values[key]
 
 
 def _split(components: Components) -> list[Components]:

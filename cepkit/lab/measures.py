@@ -5,14 +5,16 @@ Generators that pause with `yield`, like those of `cepkit.lab.simulation`.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Generator, Sequence
-from functools import lru_cache
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from cepkit.diffusion.schedules import Schedule
+from cepkit.lab.grid_density import kept
 from cepkit.lab.gridded import GriddedTruth
 from cepkit.lab.panels import Guard
 from cepkit.truth.fields import ExactGuidance
@@ -54,7 +56,7 @@ class Measures:
 
     def __init__(self, toy: Toy, gridded: GriddedTruth, schedule: Schedule) -> None:
         self._toy, self._gridded, self._schedule = toy, gridded, schedule
-        self._probe = lru_cache(_KEPT_PROBES)(self._make_probe)
+        self._probes: OrderedDict[tuple, ErrorProbe] = OrderedDict()
         self._targets: dict[float, tuple[Tensor, Tensor, float]] = {}
 
     def fields(self, guards: Sequence[Guard], beta: float, times: list[float]) -> Generator[None, None, FieldMeasures]:
@@ -62,7 +64,7 @@ class Measures:
         exact_guidance = ExactGuidance(self._gridded, beta, self._schedule)
         rows = []
         for t in times:
-            probe = self._probe(t, beta)
+            probe = kept(self._probes, _KEPT_PROBES, (t, beta), partial(self._probe, t, beta))
             (x,), (exact,) = probe.points, probe.exact
             score_size, exact_size = _size(self._gridded.score(x, t, self._schedule)), _size(exact)
             sizes, errors = [], []
@@ -91,7 +93,7 @@ class Measures:
         distances, modes, energies = torch.stack(rows).T
         return SampleMeasures(distances, floor, modes, energies, float(self._toy.energy(exact).mean()))
 
-    def _make_probe(self, t: float, beta: float) -> ErrorProbe:
+    def _probe(self, t: float, beta: float) -> ErrorProbe:
         generator = torch.Generator().manual_seed(1)
         return ErrorProbe(self._toy.truth, beta, self._schedule, times=(t,), n=_PROBE_POINTS, generator=generator)
 

@@ -43,25 +43,29 @@ class TabulatedDPS(Guidance):
     def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         if self.truth.flat:  # piecewise constant: the gradient is zero on either side of every jump
             return torch.zeros_like(x_t)
-        return self.beta * self.truth.look_up("DPS", x_t, t, self.schedule, self._channels, self._off_grid)
+        return self.beta * self.truth.look_up(x_t, self._unit_table(float(t)), lambda x: self._off_grid(x, t))
 
     def table(self, t: float) -> Tensor:
         """The field at the grid's points and 1 where it holds, (3, side, side)."""
         if self.truth.flat:
-            return _ZERO_FIELD.expand(-1, self.truth.side, self.truth.side)
-        x, y, holds = self.truth.table("DPS", t, self.schedule, self._channels)
+            return _ZERO_FIELD
+        x, y, holds = self._unit_table(t)
         return torch.stack([self.beta * x, self.beta * y, holds])
 
-    def _channels(self, t: float) -> Tensor:
+    def _unit_table(self, t: float) -> Tensor:
         """The table for beta = 1."""
-        _, dx, dy, holds = self.truth.density(t, self.schedule)
-        x, time = self.truth.points(), torch.tensor(t, dtype=torch.float64)
-        alpha, sigma = self.schedule.alpha(time), self.schedule.sigma(time)
-        x0 = x0_from_eps(eps_from_score(torch.stack([dx, dy], -1), sigma), x, alpha, sigma)
-        by_y, by_x = torch.gradient(x0, spacing=self.truth.spacing, dim=(0, 1))
-        field = _pulled_back(self.truth, torch.where(holds[..., None] > 0, x0, self.truth.centre), by_x, by_y).movedim(-1, 0)
-        inner = -max_pool2d(-holds[None], 3, stride=1, padding=1)  # the differences need the neighbours
-        return torch.cat([torch.where(inner > 0, field, 0.0), inner])
+
+        def make() -> Tensor:
+            _, dx, dy, holds = self.truth.density(t, self.schedule)
+            x, time = self.truth.points(), torch.tensor(t, dtype=torch.float64)
+            alpha, sigma = self.schedule.alpha(time), self.schedule.sigma(time)
+            x0 = x0_from_eps(eps_from_score(torch.stack([dx, dy], -1), sigma), x, alpha, sigma)
+            by_y, by_x = torch.gradient(x0, spacing=self.truth.spacing, dim=(0, 1))
+            field = _pulled_back(self.truth, torch.where(holds[..., None] > 0, x0, self.truth.centre), by_x, by_y)
+            inner = -max_pool2d(-holds[None], 3, stride=1, padding=1)  # the differences need the neighbours
+            return torch.cat([torch.where(inner > 0, field.movedim(-1, 0), 0.0), inner])
+
+        return self.truth.keep((t, self.schedule, "DPS"), make)
 
     def _off_grid(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         """The field for beta = 1 at points (n, 2) that these tables do not cover."""
@@ -96,12 +100,12 @@ def tabulated(field: Field, truth: GriddedTruth) -> Field:
 def table_of(field: Field, truth: GriddedTruth) -> Table | None:
     """The table of this field on the grid of `truth`, or None where it has none."""
     if type(field) is ZeroGuidance:
-        return lambda _t: _ZERO_FIELD.expand(-1, truth.side, truth.side)
+        return lambda _t: _ZERO_FIELD
     if getattr(field, "truth", None) is not truth:
         return None
     tables: dict[type, Table] = {
-        ExactGuidance: lambda t: truth.guidance_table(t, field.beta, field.schedule),
-        MeanEnergyGuidance: lambda t: truth.mean_energy_guidance_table(t, field.beta, field.schedule),
+        ExactGuidance: lambda t: truth.table(t, field.schedule, field.beta)[1:],
+        MeanEnergyGuidance: lambda t: truth.mean_energy_table(t, field.schedule, field.beta)[1:],
         TabulatedDPS: lambda t: field.table(t),
     }
     return tables.get(type(field))
@@ -125,7 +129,7 @@ class GuidedScores:
 
     def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         """The guided scores at x_t (P, N, 2)."""
-        score = self._truth.score_table(float(t), self._schedule)
+        score = self._truth.table(t, self._schedule)[1:]
         for panel, table in enumerate(self._tables):
             guidance = table(float(t)) if table else _ZERO_FIELD
             torch.add(score[:2], guidance[:2], alpha=self._scale, out=self._sum[panel, :2])

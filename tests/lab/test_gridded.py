@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from checks import square_grid
 
 from cepkit.diffusion.guidance import DPSGuidance, Guided
 from cepkit.diffusion.sampling import sample
 from cepkit.lab import grid_density, gridded
 from cepkit.lab.gridded import GriddedTruth
-from cepkit.truth.exact import Mixture
 from cepkit.truth.fields import ExactDenoiser, ExactGuidance
 from cepkit.truth.own_points import from_points
 from cepkit.truth.toys import make_toy
@@ -96,20 +94,12 @@ def test_far_from_the_data_the_products_do_not_underflow(schedule):
     assert bool((table.density(0.01, schedule)[3] == 1).all())
 
 
-def test_a_time_for_each_point_and_no_points_are_the_mixtures_own(schedule):
-    toy = make_toy("moons")
-    table = GriddedTruth(toy.truth)
-    x, t = square_grid(3, dtype=torch.float32).reshape(-1, 2), torch.linspace(0.1, 0.9, 9)
-    assert torch.equal(table.energy_t(x, t, BETA, schedule), toy.truth.energy_t(x, t, BETA, schedule))
-    assert table.score(torch.zeros(0, 2), 0.3, schedule).shape == (0, 2)
-
-
 @pytest.mark.parametrize("beta", [None, BETA])
 def test_components_taken_in_parts_give_the_same_tables(schedule, monkeypatch, beta):
     truth = make_toy("swissroll").truth
-    whole = GriddedTruth(truth, side=9)._density(0.3, schedule, beta)
+    whole = GriddedTruth(truth, side=9).density(0.3, schedule, beta)
     monkeypatch.setattr(grid_density, "_NODES_AT_ONCE", 7)
-    torch.testing.assert_close(GriddedTruth(truth, side=9)._density(0.3, schedule, beta), whole)
+    torch.testing.assert_close(GriddedTruth(truth, side=9).density(0.3, schedule, beta), whole)
 
 
 def test_gradients_go_through_the_table(schedule):
@@ -133,13 +123,4 @@ def test_memory_is_bounded(schedule, monkeypatch):
     table = GriddedTruth(make_toy("8gaussians").truth, side=9)
     for k in range(1, 20):
         table.guidance(torch.zeros(1, 2), k / 20, BETA, schedule)
-    assert len(table._tables) <= 5 and len(table._density._densities) <= 3 and len(table._density._kernels) <= 3
-
-
-def test_mistakes_are_named(schedule):
-    with pytest.raises(ValueError, match="^truth: expected a two-dimensional mixture, got 3"):
-        GriddedTruth(Mixture.from_points(torch.zeros(2, 3), torch.zeros(2)))
-    with pytest.raises(ValueError, match="^beta: expected"):
-        GriddedTruth(make_toy("moons").truth).guidance(torch.zeros(1, 2), 0.3, -1.0, schedule)
-    with pytest.raises(ValueError, match="^side: expected"):
-        GriddedTruth(make_toy("moons").truth, side=1)
+    assert len(table._tables) <= 5 and len(table.density._densities) <= 3 and len(table.density._kernels) <= 3

@@ -125,8 +125,8 @@ DEFECTS = (
     Defect(
         "table-stale",
         "cepkit/lab/gridded.py",
-        "self._kept((t, schedule, beta), channels)",
-        "self._kept((t, schedule, beta is None), channels)",
+        "self.keep((float(t), schedule, beta), make)",
+        "self.keep((float(t), schedule, beta is None), make)",
         "a table of one beta is served for every other",
         ("tests/lab/test_gridded.py",),
     ),
