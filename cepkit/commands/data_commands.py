@@ -21,13 +21,12 @@ from cepkit.rl.data.transitions import Transitions
 from cepkit.validation import check_name
 
 _QUANTILES = {"lowest": 0.0, "10 %": 0.1, "median": 0.5, "90 %": 0.9, "highest": 1.0}
-Folder = Annotated[optional(Path, "FOLDER", "$CEPKIT_DATA or ~/.cepkit/datasets"), arg(help="of downloads")]
 Name = Annotated[Positional[str], arg(metavar="NAME", help="a name (`cepkit data list`)")]
 Urls = Annotated[UseAppendAction[tuple[str, ...]], arg(name="from", metavar="URL", help="an address instead of the known ones")]
 Source = Annotated[Positional[str], arg(metavar="NAME", help="a name (`cepkit data list`), an HDF5 file or minari:ID")]
 
 
-def list_names(family: Positional[optional(str, "[FAMILY]", "all")] = None, here: bool = False, folder: Folder = None) -> None:
+def list_names(family: Positional[optional(str, "[FAMILY]", "all")] = None, here: bool = False) -> None:
     """List the datasets that have a name.
 
     Args:
@@ -38,22 +37,22 @@ def list_names(family: Positional[optional(str, "[FAMILY]", "all")] = None, here
         check_name(family, FAMILIES, name="family")
     print(f"{'name':<30}  {'family':<10}  {'transitions':>11}  here")
     for entry in CATALOGUE.values():
-        path = datasets.find_file(entry.name, folder=folder)
+        path = datasets.find_file(entry.name)
         if family in (None, entry.family) and (path or not here):
             size = f"{entry.transitions:,}" if entry.transitions else ""
             print(f"{entry.name:<30}  {entry.family:<10}  {size:>11}  {'yes' if path else ''}".rstrip())
-    print(f"\nDownloads are kept in {datasets.dataset_folder(folder)}")
+    print(f"\nDownloads are kept in {datasets.dataset_folder()}")
 
 
-def info(source: Source, folder: Folder = None) -> None:
+def info(source: Source) -> None:
     """Describe a dataset; nothing is downloaded."""
     path = Path(source) if datasets.is_path(source) else None
     if source in CATALOGUE:
-        path = datasets.find_file(source, folder=folder)
+        path = datasets.find_file(source)
     if source in CATALOGUE and path is None:
         lines = _absent(CATALOGUE[source])
     else:
-        lines = _description(datasets.load_dataset(source, folder=folder)) | (_origin(path) if path else {})
+        lines = _description(datasets.load_dataset(source)) | (_origin(path) if path else {})
     for word, text in lines.items():
         print(f"{word:<18}" + text.replace("\n", "\n" + " " * 18))
 
@@ -98,19 +97,19 @@ def _origin(path: Path) -> dict[str, str]:
     return lines | ({"licence": str(entry["licence"])} if "licence" in entry else {})
 
 
-def fetch(name: Name, urls: Urls = (), folder: Folder = None) -> None:
+def fetch(name: Name, urls: Urls = ()) -> None:
     """Download one of D4RL's datasets, unless it is here."""
-    path = datasets.fetch(name, folder=folder, urls=urls or None)
+    path = datasets.fetch(name, urls=urls or None)
     record = check_recorded(path)
     print(f"{path}\n{record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}\nfrom {record.source}")
 
 
-def verify(source: Source, folder: Folder = None) -> None:
+def verify(source: Source) -> None:
     """Compare the checksum of a dataset with the recorded one, and check every value."""
-    if source in CATALOGUE and datasets.find_file(source, folder=folder) is None:
+    if source in CATALOGUE and datasets.find_file(source) is None:
         hint = f"cepkit data info {source} says how to get it"
         raise ValueError(f"{source}: expected its file on this machine, found none ({hint})")
-    transitions = datasets.load_dataset(source, folder=folder)
+    transitions = datasets.load_dataset(source)
     print(f"{source}: as recorded, {len(transitions):,} transitions, {len(transitions.episode_returns):,} finished episodes")
 
 
@@ -118,7 +117,6 @@ def make(
     name: Name,
     out: optional(Path, "FILE", "its place in the project, or the folder of downloads") = None,
     episodes: optional(int, "N", "as many as ship") = None,
-    folder: Folder = None,
 ) -> None:
     """Make a dataset that ships, or more of its kind, on this machine.
 
@@ -129,18 +127,17 @@ def make(
     module, function = MAKERS[check_name(name, MAKERS, name="name")].split(":")
     if episodes is not None and out is None:
         raise ValueError("--episodes: expected --out FILE with it, since a set of another size is not the one that ships")
-    size = {} if episodes is None else {"episodes": episodes}
     shipped = (datasets.SHIPPED_FOLDER / "manifest.json").is_file()
-    target = out or (datasets.SHIPPED_FOLDER if shipped else datasets.dataset_folder(folder)) / f"{name}.hdf5"
+    target = out or (datasets.SHIPPED_FOLDER if shipped else datasets.dataset_folder()) / f"{name}.hdf5"
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=target.parent) as work:
         made = Path(work) / target.name
-        getattr(importlib.import_module(module), function)(made, **size)
+        getattr(importlib.import_module(module), function)(made, **({} if episodes is None else {"episodes": episodes}))
         read_hdf5(made)
         digest = sha256_of(made)
         if target.exists() and sha256_of(target) != digest:
-            made = f"SHA-256 {digest} came out (physics differ between machines)"
-            raise ValueError(f"{target}: expected to make the same file again, but {made}; choose another --out, or remove it")
+            other = f"SHA-256 {digest} came out (physics differ between machines)"
+            raise ValueError(f"{target}: expected to make the same file again, but {other}; choose another --out, or remove it")
         os.replace(made, target)
     if target.parent != datasets.SHIPPED_FOLDER:
         write_record(target, f"cepkit data make {name}" + ("" if episodes is None else f" --episodes {episodes}"))

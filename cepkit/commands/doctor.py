@@ -81,7 +81,7 @@ def _device() -> Requirement:
 
         cuda = torch.cuda.is_available()
         float((torch.ones(2, device="cuda" if cuda else "cpu") * 2).sum())
-        detail = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} thread(s)"
     except Exception as error:  # no torch, or a driver that does not fit it
         return Requirement("device", False, f"cannot compute: {error}", _BASE, True)
+    detail = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} thread(s)"
     return Requirement("device", True, detail, _BASE, True)

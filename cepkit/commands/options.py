@@ -55,6 +55,5 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:  # torch's words for a device it was not built for, or has not
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device: expected auto or a device of this machine, such as cpu, got {name!r} ({reason})") from error
+        raise ValueError(f"--device: expected auto or a device of this machine, such as cpu, got {name!r}") from error
     return device

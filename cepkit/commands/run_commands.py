@@ -39,7 +39,6 @@ def train(
     dry_run: bool = False,
     device: str = "auto",
     seeds: optional(str, "N,N...", "0; with --resume all there are") = None,
-    save_every: optional(int, "N", "1000") = None,
     preset: optional(str, "NAME", "by the dataset's family") = None,
     config: optional(Path, "FILE", "") = None,
 ) -> int:
@@ -53,7 +52,6 @@ def train(
         dry_run: print how long it will take and how much memory; train nothing
         device: auto (a CUDA GPU where there is one), cpu, cuda, cuda:1 ...
         seeds: such as 0,1,2: several are trained together
-        save_every: steps between two saves
         preset: settings to start from: locomotion, antmaze, maze or halfcheetah-small
         config: a JSON file with settings by name
     """
@@ -61,7 +59,7 @@ def train(
         raise ValueError("--out: expected the folder of the runs")
     chosen = choose_device(device)
     if resume:
-        new = {"dry_run": dry_run, "save_every": save_every, "preset": preset, "config": config} | settings
+        new = {"dry_run": dry_run, "preset": preset, "config": config} | settings
         given = [f"--{name.replace('_', '-')}" for name, value in new.items() if value or name in settings]
         if given:
             raise ValueError(f"--resume: the runs keep their own settings; leave out {', '.join(given)}")
@@ -79,10 +77,10 @@ def train(
     print(f"{transitions.name}: {len(transitions):,} transitions, trained as {full.family} with the preset {preset} on {chosen}")
     if dry_run:
         sizes = (transitions.observations.shape[1], transitions.actions.shape[1])
-        print(f"{_named(numbers)}; a few steps of each stage, measured on random data of these sizes:\n")
+        print(f"Seeds {seeds or numbers[0]}; a few steps of each stage, measured on random data of these sizes:\n")
         print(estimate(full, len(transitions), sizes, chosen, seeds=len(numbers)))
         return 0
-    run = start_run(out, full, transitions.to(chosen), seeds=numbers, save_every=1000 if save_every is None else save_every)
+    run = start_run(out, full, transitions.to(chosen), seeds=numbers)
     origin = {
         "source": str(Path(dataset).absolute()) if is_path(dataset) else dataset,
         "preset": preset,
@@ -133,13 +131,8 @@ def _resume(dataset: str | None, out: Path, seeds: str | None, device: torch.dev
         raise ValueError(f"{first}: does not say where its data were found; name the dataset before --resume")
     transitions = load_dataset(dataset or read_settings(first / _ORIGIN, ("source",))["source"])
     run = resume_run(out, transitions.to(device), seeds=numbers)
-    print(f"{out}: {_named(run.seeds)}, {transitions.name} on {device}")
+    print(f"{out}: seeds {', '.join(map(str, run.seeds))} of {transitions.name} on {device}")
     return _follow(run, out)
-
-
-def _named(seeds: tuple[int, ...]) -> str:
-    words = ", ".join(map(str, seeds))
-    return f"Seed {words}" if len(seeds) == 1 else f"Seeds {words} together"
 
 
 def _follow(run: QGPORun, out: Path) -> int:

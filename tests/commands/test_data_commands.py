@@ -66,11 +66,12 @@ def test_list_shows_every_name_with_its_family_its_size_and_whether_it_is_here(c
     assert rows["pointmaze-umaze"] == ["maze"] and rows["pen-human-v1"] == ["adroit"]
 
 
-def test_list_can_be_of_one_family_or_of_what_is_here(capsys, folder, tmp_path):
+def test_list_can_be_of_one_family_or_of_what_is_here(capsys, folder):
     out = run(capsys, "list", "kitchen").out
     assert "kitchen-mixed-v0" in out and NAME not in out
-    write(tmp_path / f"{NAME}.hdf5", small_raw())
-    out = run(capsys, "list", "--here", "--folder", tmp_path).out
+    folder.mkdir()
+    write(folder / f"{NAME}.hdf5", small_raw())
+    out = run(capsys, "list", "--here").out
     assert NAME in out and "kitchen" not in out
     assert "family: expected one of locomotion" in run(capsys, "list", "hands", code=2).err
 

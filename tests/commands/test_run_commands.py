@@ -51,6 +51,7 @@ def test_seeds_train_together_into_folders_that_say_how_they_were_made(capsys, t
     said = run(capsys, maze, "--out", tmp_path / "new" / "runs", "--seeds", "0,3", *settings("beta=2"))
     assert "trained as maze with the preset maze on cpu" in said.out and f"cepkit eval {tmp_path / 'new' / 'runs'}" in said.out
     lines = [line.split(":")[0] for line in said.err.splitlines() if "of" in line]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "as before the training"
     assert list(dict.fromkeys(lines)) == ["behaviour", "support", "critic", "cloning"] and "\r" not in said.err
     for seed in (0, 3):
         folder = tmp_path / "new" / "runs" / f"seed-{seed}"

@@ -370,10 +370,18 @@ DEFECTS = (
     # -- commands --------------------------------------------------------------------------------------------------------
     Defect(
         "command-handler",
-        "cepkit/commands/interrupts.py",
-        "    finally:\n        signal.signal(signal.SIGINT, before)",
-        "    finally:\n        pass",
+        "cepkit/commands/progress.py",
+        "            bar.close()\n        signal.signal(signal.SIGINT, before)",
+        "            bar.close()",
         "Ctrl-C stays ours after a training",
-        ("tests/commands/test_cli.py", "tests/commands/test_train_cli.py"),
+        ("tests/commands/test_run_commands.py",),
+    ),
+    Defect(
+        "command-report",
+        "cepkit/commands/result_commands.py",
+        "if path.exists() and not known:",
+        "if False:",
+        "a report replaces a file of the user's",
+        ("tests/commands/test_result_commands.py",),
     ),
 )
