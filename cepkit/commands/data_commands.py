@@ -58,13 +58,11 @@ def info(source: Source) -> None:
 
 
 def _absent(entry: Entry) -> dict[str, str]:
-    if not entry.shipped:
-        here = f"no; get it with: cepkit data fetch {entry.name}"
-    else:
-        here = f"no; make it with: cepkit data make {entry.name}" if entry.name in MAKERS else "no; it ships with the repository"
-    lines = {"name": entry.name, "family": entry.family, "training rewards": REWARD_CONVENTIONS[entry.family], "here": here}
-    lines |= {"transitions": f"{entry.transitions:,} rows in the file, as reported elsewhere"} if entry.transitions else {}
-    return lines | ({} if entry.shipped else {"source": "\n".join(datasets.mirrors(entry.name))})
+    how = f"no; get it with: cepkit data {'make' if entry.shipped else 'fetch'} {entry.name}"
+    if entry.shipped and entry.name not in MAKERS:
+        how = "no; it ships with the repository of the project"
+    size = "not known before it is here" if entry.transitions is None else f"{entry.transitions:,} rows, as reported elsewhere"
+    return {"name": entry.name, "family": entry.family, "transitions": size, "here": how}
 
 
 def _description(transitions: Transitions) -> dict[str, str]:

@@ -7,7 +7,8 @@ import importlib.metadata
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
+
+from cepkit import __version__
 
 _BASE = "pip install -c constraints.txt -e ."
 PACKAGES = {
@@ -21,28 +22,19 @@ PACKAGES = {
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-@dataclass(frozen=True)
-class Requirement:
-    """One line of the check; `fix` is the command that adds what is missing, `required` whether the base needs it."""
-
-    name: str
-    found: bool
-    detail: str
-    fix: str
-    required: bool = False
-
-    def __str__(self) -> str:
-        mark = "ok     " if self.found else ("BROKEN " if self.required else "absent ")
-        return f"{mark} {self.name:<18} {self.detail}" + ("" if self.found else f"   add it with: {self.fix}")
-
-
 def doctor() -> int:
-    """Print all requirements; the exit code is 1 where the base is broken."""
-    from cepkit import __version__
-
-    found = examine()
-    print(f"cepkit {__version__}", *found, sep="\n")
-    broken = [requirement.name for requirement in found if requirement.required and not requirement.found]
+    """Print what is there and what is missing, the base first; the exit code is 1 where the base is broken."""
+    supported, browser = (3, 11) <= sys.version_info[:2] < (3, 14), find_browser()
+    found = {"python": (supported, platform.python_version(), "install Python 3.11, 3.12 or 3.13"), "device": (*_device(), _BASE)}
+    found |= {name: (*_package(name, load=fix == _BASE), fix) for fix, names in PACKAGES.items() for name in names}
+    found["chromium"] = (browser is not None, browser or "no browser found", "apt-get install chromium")
+    print(f"cepkit {__version__}")
+    broken = []
+    for name, (works, detail, fix) in found.items():
+        required = fix == _BASE or name == "python"
+        broken += [name] if required and not works else []
+        mark = "ok" if works else ("BROKEN" if required else "absent")
+        print(f"{mark:<7} {name:<18} {detail}" + ("" if works else f"   add it with: {fix}"))
     print(f"The base is broken: {', '.join(broken)}." if broken else "The base works. What is absent is optional.")
     return 1 if broken else 0
 
@@ -52,36 +44,24 @@ def find_browser() -> str | None:
     return next((path for name in _BROWSERS if (path := shutil.which(name))), None)
 
 
-def examine() -> list[Requirement]:
-    """Check Python, every package, the device and the browser, the base first."""
-    supported = (3, 11) <= sys.version_info[:2] < (3, 14)
-    detail = platform.python_version() + ("" if supported else " (3.11 to 3.13 expected)")
-    found = [Requirement("python", supported, detail, "install Python 3.11", True), _device()]
-    found += [_package(name, fix) for fix, names in PACKAGES.items() for name in names]
-    browser = find_browser()
-    return [*found, Requirement("chromium", browser is not None, browser or "no browser found", "apt-get install chromium")]
-
-
-def _package(name: str, fix: str) -> Requirement:
-    required = fix == _BASE
+def _package(name: str, *, load: bool) -> tuple[bool, str]:
     try:
         version = importlib.metadata.version(name)
-        if required:
+        if load:
             importlib.import_module(name.replace("-", "_"))
     except importlib.metadata.PackageNotFoundError:
-        return Requirement(name, False, "not installed", fix, required)
+        return False, "not installed"
     except Exception as error:  # a broken install may raise anything at import
-        return Requirement(name, False, f"does not import: {error}", fix, required)
-    return Requirement(name, True, version, fix, required)
+        return False, f"does not import: {error}"
+    return True, version
 
 
-def _device() -> Requirement:
+def _device() -> tuple[bool, str]:
     try:
         import torch
 
         cuda = torch.cuda.is_available()
         float((torch.ones(2, device="cuda" if cuda else "cpu") * 2).sum())
     except Exception as error:  # no torch, or a driver that does not fit it
-        return Requirement("device", False, f"cannot compute: {error}", _BASE, True)
-    detail = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} thread(s)"
-    return Requirement("device", True, detail, _BASE, True)
+        return False, f"cannot compute: {error}"
+    return True, torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} thread(s)"

@@ -29,7 +29,7 @@ def test_every_stage_and_their_sum(seeds):
     found = estimate(tiny(), 100, (3, 2), seeds=seeds)
     assert list(found.seconds) == ["behaviour", "support", "critic", "cloning"] and min(found.seconds.values()) > 0
     lines = str(found).splitlines()
-    assert [line.split()[0] for line in lines] == [*found.seconds, "in"] and lines[-1].endswith("0:00:00")
+    assert [line.split()[0] for line in lines] == [*found.seconds, "in"]
     assert "cloning" not in estimate(tiny(cloning_steps=0), 100, (3, 2)).seconds
 
 
