@@ -1,4 +1,4 @@
-"""`cepkit data list | info NAME | fetch NAME | verify NAME | make NAME`: datasets for offline reinforcement learning."""
+"""`cepkit data list | info NAME | fetch NAME | make NAME`: datasets for offline reinforcement learning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cepkit.rl.data.catalogue import CATALOGUE, MAKERS, Entry
 from cepkit.rl.data.downloads import check_recorded, read_record, sha256_of, write_record
 from cepkit.rl.data.hdf5 import read_hdf5
 from cepkit.rl.data.rewards import REWARD_CONVENTIONS
-from cepkit.rl.data.scores import FAMILIES, REFERENCE_SCORES, family_of, normalized_score
+from cepkit.rl.data.scores import REFERENCE_SCORES, family_of, normalized_score
 from cepkit.rl.data.transitions import Transitions
 from cepkit.validation import check_name
 
@@ -26,26 +26,18 @@ Urls = Annotated[UseAppendAction[tuple[str, ...]], arg(name="from", metavar="URL
 Source = Annotated[Positional[str], arg(metavar="NAME", help="a name (`cepkit data list`), an HDF5 file or minari:ID")]
 
 
-def list_names(family: Positional[optional(str, "[FAMILY]", "all")] = None, here: bool = False) -> None:
-    """List the datasets that have a name.
-
-    Args:
-        family: locomotion, antmaze, maze2d, maze, kitchen or adroit
-        here: only what is on this machine
-    """
-    if family is not None:
-        check_name(family, FAMILIES, name="family")
+def list_names() -> None:
+    """List the datasets that have a name, and which of them are on this machine."""
     print(f"{'name':<30}  {'family':<10}  {'transitions':>11}  here")
     for entry in CATALOGUE.values():
-        path = datasets.find_file(entry.name)
-        if family in (None, entry.family) and (path or not here):
-            size = f"{entry.transitions:,}" if entry.transitions else ""
-            print(f"{entry.name:<30}  {entry.family:<10}  {size:>11}  {'yes' if path else ''}".rstrip())
+        size = f"{entry.transitions:,}" if entry.transitions else ""
+        here = "yes" if datasets.find_file(entry.name) else ""
+        print(f"{entry.name:<30}  {entry.family:<10}  {size:>11}  {here}".rstrip())
     print(f"\nDownloads are kept in {datasets.dataset_folder()}")
 
 
 def info(source: Source) -> None:
-    """Describe a dataset; nothing is downloaded."""
+    """Describe a dataset, after comparing its checksum with the recorded one and checking every value; nothing is downloaded."""
     path = Path(source) if datasets.is_path(source) else None
     if source in CATALOGUE:
         path = datasets.find_file(source)
@@ -102,35 +94,19 @@ def fetch(name: Name, urls: Urls = ()) -> None:
     print(f"{path}\n{record.bytes / 1e6:.1f} MB, SHA-256 {record.sha256}\nfrom {record.source}")
 
 
-def verify(source: Source) -> None:
-    """Compare the checksum of a dataset with the recorded one, and check every value."""
-    if source in CATALOGUE and datasets.find_file(source) is None:
-        hint = f"cepkit data info {source} says how to get it"
-        raise ValueError(f"{source}: expected its file on this machine, found none ({hint})")
-    transitions = datasets.load_dataset(source)
-    print(f"{source}: as recorded, {len(transitions):,} transitions, {len(transitions.episode_returns):,} finished episodes")
-
-
-def make(
-    name: Name,
-    out: optional(Path, "FILE", "its place in the project, or the folder of downloads") = None,
-    episodes: optional(int, "N", "as many as ship") = None,
-) -> None:
-    """Make a dataset that ships, or more of its kind, on this machine.
+def make(name: Name, out: optional(Path, "FILE", "its place in the project, or the folder of downloads") = None) -> None:
+    """Make a dataset that ships on this machine, and compare it with the one that ships.
 
     Args:
         out: file to write
-        episodes: how many; needs --out
     """
     module, function = MAKERS[check_name(name, MAKERS, name="name")].split(":")
-    if episodes is not None and out is None:
-        raise ValueError("--episodes: expected --out FILE with it, since a set of another size is not the one that ships")
     shipped = (datasets.SHIPPED_FOLDER / "manifest.json").is_file()
     target = out or (datasets.SHIPPED_FOLDER if shipped else datasets.dataset_folder()) / f"{name}.hdf5"
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=target.parent) as work:
         made = Path(work) / target.name
-        getattr(importlib.import_module(module), function)(made, **({} if episodes is None else {"episodes": episodes}))
+        getattr(importlib.import_module(module), function)(made)
         read_hdf5(made)
         digest = sha256_of(made)
         if target.exists() and sha256_of(target) != digest:
@@ -138,7 +114,7 @@ def make(
             raise ValueError(f"{target}: expected to make the same file again, but {other}; choose another --out, or remove it")
         os.replace(made, target)
     if target.parent != datasets.SHIPPED_FOLDER:
-        write_record(target, f"cepkit data make {name}" + ("" if episodes is None else f" --episodes {episodes}"))
+        write_record(target, f"cepkit data make {name}")
     expected = datasets.manifest().get(f"{name}.hdf5", {}).get("sha256", "")
     verdict = ("as" if expected == digest else "not as") if expected else "not"
     print(f"{target}\n{target.stat().st_size / 1e6:.1f} MB, SHA-256 {digest}, {verdict} in data/manifest.json")
