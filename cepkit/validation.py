@@ -1,5 +1,4 @@
-"""Checks at the public boundary: each failure is a `ValueError` that names the argument,
-what was expected and what came."""
+"""Checks at the public boundary: each failure is a `ValueError` that names the argument, what was expected and what came."""
 
 from __future__ import annotations
 
@@ -19,18 +18,14 @@ from torch import Tensor
 def check_time(t: Tensor | float, *, name: str = "t") -> Tensor:
     """Return `t` as a tensor after checking that every entry lies in [0, 1].
 
-    A Python number becomes a 0-dim float64 tensor, which mixes with any dtype and device
-    without promoting it. Values on an accelerator are not read back (that would stall the
-    device); their shape is still checked by the callers.
+    A Python number becomes a 0-dim float64 tensor, which mixes with any dtype and device without promoting it. Values on an
+    accelerator are not read back (that would stall the device); their shape is still checked by the callers.
     """
     if not isinstance(t, Tensor):
-        if isinstance(t, bool) or not isinstance(t, (int, float)):
-            try:
-                t = torch.as_tensor(t, dtype=torch.float64)
-            except (TypeError, ValueError, RuntimeError) as error:
-                raise ValueError(f"{name}: expected a number or tensor in [0, 1], got {t!r}") from error
-        else:
-            t = torch.tensor(float(t), dtype=torch.float64)
+        try:
+            t = torch.as_tensor(t, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{name}: expected a number or tensor in [0, 1], got {t!r}") from error
     if not t.is_floating_point():
         t = t.to(torch.float64)
     if t.device.type == "cpu" and t.numel():
@@ -64,17 +59,12 @@ def check_time_shape(t: Tensor, batch: torch.Size, *, name: str = "t") -> Tensor
 
 def as_float64(value: object, name: str) -> Tensor:
     """A float64 copy of a tensor or of anything NumPy reads as real numbers."""
-    if isinstance(value, Tensor):
-        array, kind = value, f"tensor of {value.dtype}"
-        real = not value.is_complex()
-    else:
-        try:
-            array = np.asarray(value)
-        except ValueError as error:
-            raise ValueError(f"{name}: expected a rectangular array of numbers, got a ragged {type(value).__name__}") from error
-        kind, real = f"{type(value).__name__} of {array.dtype}", array.dtype.kind in "fiub"
-    if not real:
-        raise ValueError(f"{name}: expected real numbers, got {kind}")
+    try:
+        array = value if isinstance(value, Tensor) else np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected a rectangular array of numbers, got a ragged {type(value).__name__}") from error
+    if array.is_complex() if isinstance(array, Tensor) else array.dtype.kind not in "fiub":
+        raise ValueError(f"{name}: expected real numbers, got {type(value).__name__} of {array.dtype}")
     if isinstance(array, Tensor):
         return array.detach().to(dtype=torch.float64, copy=True)
     return torch.from_numpy(np.array(array, dtype=np.float64))
@@ -82,12 +72,11 @@ def as_float64(value: object, name: str) -> Tensor:
 
 def check_number(value: float, *, name: str, low: float = -math.inf, high: float = math.inf, integer: bool = False) -> float:
     """Return `value` as a finite float (or int) after checking that it lies in [low, high]."""
-    kind = "an integer" if integer else "a finite number"
-    wanted = (
-        f"{kind} in [{low:g}, {high:g}]"
-        if math.isfinite(high)
-        else (f"{kind} of at least {low:g}" if math.isfinite(low) else kind)
-    )
+    wanted = "an integer" if integer else "a finite number"
+    if math.isfinite(high):
+        wanted += f" in [{low:g}, {high:g}]"
+    elif math.isfinite(low):
+        wanted += f" of at least {low:g}"
     try:
         if isinstance(value, (str, bytes, bool, np.bool_)):
             raise TypeError

@@ -24,7 +24,6 @@ class NormalizedGuidance(Guidance):
         guidance: any guidance, right up to a constant for each t.
         x: clean points (n, D), a few thousand.
         energy_of_x: their energies (n,).
-        seed: of the noise that takes x to x_t, the same at every call.
     """
 
     guidance: Guidance
@@ -32,7 +31,6 @@ class NormalizedGuidance(Guidance):
     energy_of_x: Tensor
     beta: float
     schedule: Schedule
-    seed: int = 0
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
@@ -42,7 +40,7 @@ class NormalizedGuidance(Guidance):
 
     def constant(self, t: Tensor | float) -> Tensor:
         """What is added at time t, a scalar: log E_{q_t}[exp(-f)] - log E[exp(-beta E)]."""
-        generator = torch.Generator(self.x.device).manual_seed(self.seed)
+        generator = torch.Generator(self.x.device).manual_seed(0)  # the same noise at every call
         x_t = perturb(self.x, t, self.schedule, generator=generator).x_t
         with torch.no_grad():
             log_weight = torch.stack([-self.guidance.energy(x_t, t), -self.beta * self.energy_of_x])

@@ -48,8 +48,8 @@ def test_normalising_is_replayed_and_follows_the_precision_of_the_points():
     toy = toy_named("moons")
     x, energy = toy.sample(500, generator=torch.Generator().manual_seed(1))
     exact = ExactGuidance(toy.truth, BETA, LINEAR)
-    one, same, other = (NormalizedGuidance(exact, x, energy, BETA, LINEAR, seed=seed) for seed in (0, 0, 1))
-    assert float(one.constant(0.3)) == float(same.constant(0.3)) != float(other.constant(0.3))
+    one, same = (NormalizedGuidance(exact, x, energy, BETA, LINEAR) for _ in range(2))
+    assert float(one.constant(0.3)) == float(same.constant(0.3))
     points = noisy_points(toy.truth, 0.3, n=5)
     assert one.energy(points, torch.tensor(0.3)).dtype == torch.float64 and one.energy(points.float(), 0.3).dtype == torch.float32
 
