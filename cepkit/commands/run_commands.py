@@ -49,7 +49,7 @@ def train(
         dataset: a name (`cepkit data list`), an HDF5 file, minari:ID or d4rl:NAME
         out: folder of the runs; gets one folder seed-<n> for each seed
         resume: go on with the runs in that folder; their settings stay
-        dry_run: print how long it will take and how much memory; train nothing
+        dry_run: print how long it will take, and on a GPU how much memory; train nothing
         device: auto (a CUDA GPU where there is one), cpu, cuda, cuda:1 ...
         seeds: such as 0,1,2: several are trained together
         preset: settings to start from: locomotion, antmaze, maze or halfcheetah-small
@@ -129,7 +129,7 @@ def _resume(dataset: str | None, out: Path, seeds: str | None, device: torch.dev
     first = run_folders(out if numbers is None else seed_folder(out, numbers[0]))[0]
     if dataset is None and not (first / _ORIGIN).is_file():
         raise ValueError(f"{first}: does not say where its data were found; name the dataset before --resume")
-    transitions = load_dataset(dataset or read_settings(first / _ORIGIN, ("source",))["source"])
+    transitions = load_dataset(dataset or str(read_settings(first / _ORIGIN, ("source",))["source"]))
     run = resume_run(out, transitions.to(device), seeds=numbers)
     print(f"{out}: seeds {', '.join(map(str, run.seeds))} of {transitions.name} on {device}")
     return _follow(run, out)
