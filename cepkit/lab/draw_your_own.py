@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,12 @@ from cepkit.canvas.binary import colour_tables, pack_binary
 from cepkit.canvas.scripts import joined
 from cepkit.canvas.working_widget import CheckedWidget
 from cepkit.truth.own_points import from_points
-from cepkit.truth.toys import Toy
-from cepkit.validation import as_float64, check_name, check_points
+from cepkit.truth.toys import TOYS, Toy, make_toy
+from cepkit.validation import as_float64, check_points
 
 _JS = Path(__file__).parent / "js"
 
-EXTENT, LIMIT, STD = 4.0, 4000, 0.15
-SHAPES, _SHAPE_POINTS = ("ring", "two moons", "smiley", "random blobs"), 600
+LIMIT, STD, _TOY_POINTS = 4000, 0.15, 600
 TOOLS = ("points", "energy", "distance", "erase")
 
 
@@ -49,13 +47,13 @@ class DrawYourOwn(CheckedWidget):
     _css = joined(_JS, "common.css", "draw_own.css")
     points = traitlets.Bytes(b"").tag(sync=True, from_json=_bytes)
     energies = traitlets.Bytes(b"").tag(sync=True, from_json=_bytes)
-    extent = traitlets.Float(EXTENT).tag(sync=True)
+    extent = traitlets.Float(4.5).tag(sync=True)
     tool = traitlets.Enum(TOOLS, default_value="points").tag(sync=True)
     brush_radius = traitlets.Float(0.4, min=0.05, max=2.0).tag(sync=True)
     brush_density = traitlets.Int(8, min=1, max=40).tag(sync=True)
     brush_energy = traitlets.Float(0.5, min=0.0, max=1.0).tag(sync=True)
     message = traitlets.Unicode("").tag(sync=True)
-    setup = traitlets.Dict({"limit": LIMIT, "shapes": list(SHAPES), "luts": colour_tables()}).tag(sync=True)
+    setup = traitlets.Dict({"limit": LIMIT, "toys": list(TOYS), "luts": colour_tables()}).tag(sync=True)
 
     def __init__(self) -> None:
         self._generator = torch.Generator().manual_seed(0)
@@ -101,9 +99,9 @@ class DrawYourOwn(CheckedWidget):
             self.points, self.energies = pack_binary(x, "<f4"), pack_binary(energy, "<f4")
             self.message = ""
 
-    def start(self, shape: str) -> None:
-        """Replace the drawing by one of `SHAPES`."""
-        self.set_points(*starting_shape(shape, self.extent, generator=self._generator))
+    def start(self, toy: str) -> None:
+        """Replace the drawing by samples of the toy of this name."""
+        self.set_points(*make_toy(toy).sample(_TOY_POINTS, generator=self._generator))
 
     def toy(self, *, std: float = STD) -> Toy:
         """The drawing as a toy with its exact truth; each point is blurred by `std`.
@@ -112,41 +110,10 @@ class DrawYourOwn(CheckedWidget):
             ValueError: fewer than two points, energies of another number of points, or a negative `std`.
         """
         if len(self.x) < 2:
-            raise ValueError(f"points: expected at least 2, got {len(self.x)}; spray some on the canvas, or start from a shape")
+            raise ValueError(f"points: expected at least 2, got {len(self.x)}; spray some on the canvas, or start from a toy")
         return from_points(self.x, self.energy, std=std, name="drawing")
 
     def _receive(self, _widget: object, content: object, _buffers: object) -> None:
-        """Start from the shape of a button in the browser."""
-        if isinstance(content, dict) and content.get("start") in SHAPES:
+        """Start from the toy of a button in the browser."""
+        if isinstance(content, dict) and content.get("start") in TOYS:
             self.start(content["start"])
-
-
-def starting_shape(name: str, extent: float, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Points (n, 2) inside [-extent, extent]^2 and energies (n,) in [0, 1] to begin a drawing with.
-
-    Raises:
-        ValueError: an unknown name.
-    """
-    check_name(name, SHAPES, name="shape")
-    part = torch.arange(_SHAPE_POINTS) % 6
-    u = torch.rand(_SHAPE_POINTS, generator=generator)
-    around = _circle(2 * math.pi * u)
-    if name == "ring":
-        x, energy = 0.65 * around, (1 - around[:, 1]) / 2
-    elif name == "two moons":
-        arc, upper = 0.42 * _circle(math.pi * u) - torch.tensor([0.2, 0.1]), part % 2
-        x, energy = torch.where(upper[:, None] == 1, arc, -arc), upper
-    elif name == "smiley":  # three shares for the face, one for each eye and the mouth: about as dense everywhere
-        mouth = 0.4 * _circle(math.pi * (1.15 + 0.7 * u))
-        eyes = torch.tensor([0.25, 0.25]) * torch.stack([2 * part - 7, torch.ones_like(part)], -1)
-        x = torch.where(part[:, None] < 3, 0.75 * around, torch.where(part[:, None] < 5, eyes, mouth))
-        energy = torch.tensor([1.0, 1.0, 1.0, 0.5, 0.5, 0.0])[part]
-    else:
-        x = (1.4 * torch.rand((6, 2), generator=generator) - 0.7)[part]
-        x, energy = x + 0.04 * torch.randn((_SHAPE_POINTS, 2), generator=generator), part / 5
-    x = x + 0.02 * torch.randn((_SHAPE_POINTS, 2), generator=generator)
-    return (extent * x).clamp(-extent, extent), energy.float()
-
-
-def _circle(angle: Tensor) -> Tensor:
-    return torch.stack([angle.cos(), angle.sin()], -1)

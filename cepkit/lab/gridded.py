@@ -18,7 +18,6 @@ from torch.nn.functional import grid_sample
 from cepkit.diffusion.schedules import Schedule
 from cepkit.lab.grid_density import GridDensity, kept
 from cepkit.truth.exact import Mixture
-from cepkit.truth.posterior import Fields
 
 _SMALL_BETA = 1e-4  # E_t is beta E[E | x_t] to first order; float64 keeps eight digits of the quotient at this beta
 _KEPT_TABLES = 400
@@ -40,8 +39,6 @@ class GriddedTruth:
     Attributes:
         density: (t, schedule, beta or None) -> the logarithm of a density and its gradient on the grid, see `GridDensity`.
     """
-
-    dim = 2
 
     def __init__(
         self,
@@ -87,11 +84,6 @@ class GriddedTruth:
     def guidance(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """-grad E_t(x_t), shape (..., 2)."""
         return self._field("guidance", x_t, t, schedule, beta)
-
-    def fields(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Fields:
-        """log q_t, score, E_t and guidance."""
-        data = (method(x_t, t, schedule) for method in (self.log_q, self.score))
-        return Fields(*data, *(method(x_t, t, beta, schedule) for method in (self.energy_t, self.guidance)))
 
     def mean_energy_t(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """beta E[E(x_0) | x_t], shape (...): the derivative of E_t with respect to beta at 0."""

@@ -242,14 +242,15 @@ class GuidanceLab(LabControls):
 
     def _draw_drops(self, settings: SampleSettings) -> Iterator[None]:
         """The paths of the dropped particles; those dropped at one time are sampled together."""
-        groups: dict[int, list[list[float]]] = {}
-        for place, index in self._dropped:
+        dropped, groups = self._dropped.copy(), {}
+        for place, index in dropped:
             groups.setdefault(min(index, settings.steps), []).append(place)
         drops = []
         for start, places in groups.items():
             paths = yield from self.simulation.drop(places, start, settings)
             drops += [{"panels": [pack_binary(path, "<f4") for path in paths[:, :, k]]} for k in range(len(places))]
-        self.drops = drops
+        if dropped == self._dropped:  # none was added or taken away meanwhile
+            self.drops = drops
 
     # -- what is shown -------------------------------------------------------------------------------------------------
 

@@ -182,8 +182,9 @@ class Simulation:
         return Maps(times, target, data, energies, errors, score, guidance, [guard.failure for guard in guards])
 
     def _maps_at(self, x: Tensor, t: float, beta: float, guards: list[Guard]) -> tuple[Tensor, ...]:
-        log_q, score, energy_t, exact = self.gridded.fields(x, t, beta, self.schedule)
-        log_p = log_q - energy_t
+        truth, schedule = self.gridded, self.schedule
+        log_q, score, exact = truth.log_q(x, t, schedule), truth.score(x, t, schedule), truth.guidance(x, t, beta, schedule)
+        log_p = log_q - truth.energy_t(x, t, beta, schedule)
         visible = log_q > log_q.max() - _VISIBLE_DEPTH
         weight = torch.softmax(log_q.flatten(), 0).reshape(log_q.shape)
         typical = (torch.softmax(log_p.flatten(), 0) @ exact.reshape(-1, 2).square().sum(-1)).sqrt().clamp_min(1e-12)

@@ -60,8 +60,8 @@ def colours(page) -> str:
 def at(page, x, y) -> tuple[float, float]:
     """The pixel of a point of x-space."""
     box = page.locator(".cepkit-draw canvas").bounding_box()
-    unit = (box["width"] - 32) / 8
-    return box["x"] + 26 + (x + 4) * unit, box["y"] + 12 + (4 - y) * unit
+    unit = (box["width"] - 32) / (2 * 4.5)
+    return box["x"] + 26 + (x + 4.5) * unit, box["y"] + 12 + (4.5 - y) * unit
 
 
 def drag(page, start, end) -> None:
@@ -122,7 +122,7 @@ def test_the_sliders_obey_the_arrow_keys(page, name):
 
 
 def test_one_click_makes_an_energy_of_all_points(page):
-    button(page, "ring").click()
+    button(page, "rings").click()
     wait_for(page, "root.dataset.points === '600'")
     seen = [colours(page)]
     button(page, "energy = height").click()
@@ -141,7 +141,7 @@ def test_too_little_is_said_in_words_and_a_drawing_is_guided_and_learned(page):
     button(page, "Guide it").click()
     status = page.locator(".cepkit-draw-status")
     status.get_by_text("expected at least 2, got 0").wait_for(timeout=20_000)
-    button(page, "smiley").click()
+    button(page, "8gaussians").click()
     wait_for(page, "root.dataset.points === '600'")
     assert status.inner_text() == ""
     button(page, "Guide it").click()
@@ -159,7 +159,7 @@ def test_too_little_is_said_in_words_and_a_drawing_is_guided_and_learned(page):
 
 @pytest.mark.slow
 def test_it_fits_a_narrow_window(page):
-    button(page, "two moons").click()
+    button(page, "moons").click()
     wait_for(page, "root.dataset.points === '600'")
     size = page.viewport_size
     page.set_viewport_size({"width": 700, "height": 1100})

@@ -10,9 +10,10 @@ import torch
 from ipywidgets import Button
 
 from cepkit.lab import DrawingLab, DrawYourOwn
-from cepkit.lab.draw_your_own import SHAPES, TOOLS, starting_shape
+from cepkit.lab.draw_your_own import TOOLS
 from cepkit.lab.guidance_lab import DEFAULT
 from cepkit.learning import Training, TrainingConfig
+from cepkit.truth.toys import make_toy
 
 
 @pytest.fixture
@@ -124,34 +125,20 @@ def test_bytes_that_are_no_drawing_leave_the_old_one(canvas, name, packed):
     assert getattr(canvas, name) == before and len(canvas.x) == len(canvas.energy) == 4
 
 
-# -- starting shapes ---------------------------------------------------------------------------------------------------
+# -- toys to start from ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_lies_on_the_canvas_and_has_good_and_bad_points(shape, generator):
-    x, energy = starting_shape(shape, 4.0, generator=generator)
-    assert x.shape == (len(energy), 2) and float(x.abs().max()) <= 4.0 and float(x.abs().amax(0).min()) > 1.0
-    assert float(energy.min()) == pytest.approx(0, abs=0.01) and float(energy.max()) == pytest.approx(1, abs=0.01)
-
-
-def test_a_button_in_the_browser_starts_a_shape_and_nonsense_does_not(canvas):
-    canvas._handle_custom_msg({"start": "smiley"}, [])
-    assert len(canvas.x) == 600
-    before = canvas.points
-    for nonsense in ({"start": "cat"}, {}, "start", {"start": ["ring"]}):
+def test_a_button_in_the_browser_starts_from_a_toy_and_nonsense_does_not(canvas):
+    canvas._handle_custom_msg({"start": "moons"}, [])
+    x, energy = make_toy("moons").sample(600, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(canvas.x, x) and torch.equal(canvas.energy, energy)
+    for nonsense in ({"start": "cat"}, {}, "start", {"start": ["rings"]}):
         canvas._handle_custom_msg(nonsense, [])
-    assert canvas.points == before
-    with pytest.raises(ValueError, match="^shape: expected one of ring, two moons"):
-        canvas.start("rings")
-
-
-def test_shapes_are_replayed_and_differ_from_one_click_to_the_next():
-    first, second = DrawYourOwn(), DrawYourOwn()
-    for widget in (first, second):
-        widget.start("random blobs")
-    assert first.points == second.points
-    second.start("random blobs")
-    assert first.points != second.points
+    assert torch.equal(canvas.x, x)
+    canvas._handle_custom_msg({"start": "moons"}, [])
+    assert not torch.equal(canvas.x, x)  # fresh samples at each click
+    with pytest.raises(ValueError, match="^name: expected one of 8gaussians"):
+        canvas.start("ring")
 
 
 # -- a drawing as a toy ------------------------------------------------------------------------------------------------
@@ -182,7 +169,7 @@ def test_too_few_points_are_no_toy(canvas):
 
 
 def test_a_network_learns_a_drawing_like_any_toy(canvas):
-    canvas.start("two moons")
+    canvas.start("moons")
     config = TrainingConfig(beta=2.0, steps=3, parts=("energy",))
     training = Training(*canvas.toy().sample(500, generator=torch.Generator().manual_seed(0)), config)
     assert len(list(training)) == 3 and training.guidance(torch.zeros(5, 2), 0.3).shape == (5, 2)
@@ -208,7 +195,7 @@ def test_guide_it_shows_the_drawing_and_replaces_what_was_shown(lab):
 
 
 def test_learn_it_shows_learned_guidances_beside_the_exact(lab):
-    lab.drawing.start("two moons")
+    lab.drawing.start("moons")
     lab.learn.click()
     assert lab.lab.estimators == ("exact", "CEP", "MSE", "exp-MSE")
     assert lab.lab.settings == {"beta": 3.0, "train_steps": 12}
@@ -260,7 +247,7 @@ def test_closing_lets_go_of_everything(lab):
     canvas.observe(called.append, "points")
     lab.close()
     assert shown.closed and all(widget.comm is None for widget in (lab, canvas, lab.std, lab.beta, lab.guide))
-    canvas._handle_custom_msg({"start": "ring"}, [])
+    canvas._handle_custom_msg({"start": "rings"}, [])
     canvas.set_points([[0.0, 0.0]], [0.0])
     assert called == [] and len(canvas.x) == 1
     lab.guide.click()

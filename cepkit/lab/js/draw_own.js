@@ -21,7 +21,7 @@ const bytes = (values) => new DataView(new Float32Array(values).buffer);
 const same = (a, b) => a.length === b.length && a.every((value, i) => value === b[i]);
 
 function render({ model, el }) {
-  const { limit, shapes, luts } = model.get("setup"), lut = typed(luts.energy, Uint8Array), group = `cepkit-draw-${(views += 1)}`;
+  const { limit, toys, luts } = model.get("setup"), lut = typed(luts.energy, Uint8Array), group = `cepkit-draw-${(views += 1)}`;
   const colour = (part) => `rgb(${lut.subarray(3 * Math.round(255 * part), 3 * Math.round(255 * part) + 3).join(" ")})`;
   const undone = [];
   let xy = [], energy = [], sent = [[], []], stroke = null, cursor = [0, 0], inside = false, view = null;
@@ -50,7 +50,7 @@ function render({ model, el }) {
     element("div", { className: "cepkit-draw-controls" },
       box("brush", ...radios.map((radio) => radio.root), hint, ...sliders.map((slider) => slider.root)),
       box("all points at once", button("energy = height", height), undoButton, clear),
-      box("start from", ...shapes.map((shape) => button(shape, () => model.send({ start: shape })))),
+      box("start from", ...toys.map((toy) => button(toy, () => model.send({ start: toy })))),
       element("p", { textContent: KEYS_HINT })));
   root.addEventListener("keydown", (event) => event.stopPropagation());
   el.appendChild(root);
