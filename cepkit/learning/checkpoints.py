@@ -29,7 +29,7 @@ def make_folder(path: Path) -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`; when that fails, or the process dies on the way, what was there stays.
+    """Replace `path` by `content`; when that fails, or the process dies on the way, the old file stays.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full; the message names the file.

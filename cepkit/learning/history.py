@@ -18,7 +18,7 @@ class History:
 
     Attributes:
         steps, seconds: when, lists of equal length; the seconds are those of training alone.
-        errors: what the probe found then, a list of tensors (number of times,).
+        errors: of the guidance then, a list of tensors (number of times,).
     """
 
     def __init__(self, probe: ErrorProbe, *, every: int = 100) -> None:

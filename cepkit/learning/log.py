@@ -26,7 +26,7 @@ class EventLog:
 
     Args:
         folder: where the file goes.
-        after: steps taken before; what an earlier, killed sitting logged beyond them is hidden.
+        after: steps taken before; values that an earlier, killed sitting logged beyond them are hidden.
 
     Raises:
         OSError: the folder cannot be written or the disk is full, here and in every method.

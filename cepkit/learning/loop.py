@@ -33,14 +33,14 @@ class NonFiniteLoss(ValueError):
 
 @dataclass(frozen=True)
 class TrainingConfig(Configuration):
-    """Configuration of a run; the same settings, data and machine give the same weights to the bit.
+    """Settings of a run; the same settings, data and machine give the same weights to the bit.
 
     Attributes:
         beta: inverse temperature of the target p_0 ∝ q_0 exp(-beta E).
         steps: optimiser steps of each network.
         seed: of the initial weights and of every random draw.
         parts: which networks to train, "denoiser" and "energy".
-        objective: what the energy net is trained on: "CEP", "MSE" (the mean energy) or "exp-MSE".
+        objective: the loss of the energy net: "CEP", "MSE" (the mean energy) or "exp-MSE".
         labels: of CEP, "unnormalized" or "normalized".
         pooled: average each label over its group, see `cepkit.learning.losses.pooled_energy`; not for small `contrasts`.
         groups, contrasts: each energy step draws `groups` times t, and `contrasts` (K) points for each.
@@ -84,7 +84,7 @@ class TrainingStep:
         index: steps taken so far, 1 after the first.
         steps: how many there are.
         losses: 0-dim tensors on the training device, by network.
-        info: what the losses report beside, see `cepkit.learning.losses`.
+        info: further values that the losses report, see `cepkit.learning.losses`.
     """
 
     stage: str
@@ -107,13 +107,13 @@ class TrainingStep:
 class Stage:
     """Networks in training; iterate to train to the last step, and again to go on after stopping early or an interrupt.
 
-    A subclass says in `_take` what one step is.
+    A subclass takes one step in `_take`.
 
     Attributes:
         fits, generators, extras: the networks, random streams and tensors that the stage cannot go on without, by name.
         terms: names of the losses in the log and in messages, where these are not the networks'.
         hint: what to try when a loss is not finite.
-        save_every: steps between two saves, where the run's own number does not suit.
+        save_every: steps between two saves, instead of the run's.
     """
 
     def __init__(self, name: str, steps: int, device: torch.device, *, hint: str, save_every: int | None = None) -> None:
@@ -275,8 +275,6 @@ def _check_data(x: Tensor, energy: Tensor, *, centred: bool) -> tuple[Tensor, Te
     if x.ndim != 2 or len(x) < 2:
         raise ValueError(f"x: expected points of shape (n, D) with n >= 2, got {tuple(x.shape)}")
     one_per_point(energy, x, "energy")
-    if not bool(torch.isfinite(energy).all()):
-        raise ValueError(f"energy: expected finite values, got {int((~torch.isfinite(energy)).sum())} NaN or infinite")
-    energy = energy.detach().double()
+    energy = check_points(energy.detach().double(), None, name="energy")
     energy = energy - energy.mean() if centred else energy  # CEP cannot see the energies' zero; the other losses would learn it
     return x.detach().float(), energy.float().to(x.device)

@@ -1,4 +1,4 @@
-"""Small networks for points, a denoiser and an energy net scaled by what is known of the data; and `Fit`, one in training.
+"""Small networks for points, a denoiser and an energy net in the units of the data, and `Fit`, a network in training.
 
 For Gaussian data N(mean, std^2 I) the noisy points have variance v_t = alpha_t^2 std^2 + sigma_t^2 about alpha_t mean, and
 everything is known: the posterior of (x_0 - mean) / std has mean u = alpha_t std (x_t - alpha_t mean) / v_t and variance
@@ -29,24 +29,17 @@ from cepkit.diffusion.schedules import Schedule
 from cepkit.validation import check_points
 
 _FREQUENCIES = 4
+LEVEL_FEATURES = 2 * _FREQUENCIES + 3
 _WAVE_FREQUENCY = 2.0  # of the random projections B, in units of the data's spread
 _LARGEST_LOG_SNR = 14.0  # beyond it x_t is x_0 to float32, and at t = 0 log_snr is infinite
 
 
-class LevelFeatures(nn.Module):
-    """Noise levels (...) to features (..., size): sines and cosines of log_snr, with alpha_t, sigma_t and log_snr itself."""
-
-    size = 2 * _FREQUENCIES + 3
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("frequency", torch.arange(1, _FREQUENCIES + 1) * (math.pi / 32), persistent=False)
-
-    def forward(self, alpha_t: Tensor, sigma_t: Tensor) -> Tensor:
-        log_snr = (2 * (alpha_t / sigma_t).log()).clamp(max=_LARGEST_LOG_SNR)
-        phase = log_snr[..., None] * self.frequency
-        level = torch.stack([alpha_t, sigma_t, log_snr / 8], -1)
-        return torch.cat([phase.sin(), phase.cos(), level], -1)
+def level_features(alpha_t: Tensor, sigma_t: Tensor) -> Tensor:
+    """Sines and cosines of log_snr, with alpha_t, sigma_t and log_snr itself: noise levels (...) -> (..., LEVEL_FEATURES)."""
+    log_snr = (2 * (alpha_t / sigma_t).log()).clamp(max=_LARGEST_LOG_SNR)
+    frequency = torch.arange(1, _FREQUENCIES + 1, device=log_snr.device) * (math.pi / 32)
+    phase = log_snr[..., None] * frequency.to(log_snr)
+    return torch.cat([phase.sin(), phase.cos(), torch.stack([alpha_t, sigma_t, log_snr / 8], -1)], -1)
 
 
 class TimeEmbedding(nn.Module):
@@ -54,11 +47,10 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.features = LevelFeatures()
-        self.layer = nn.Linear(self.features.size, width)
+        self.layer = nn.Linear(LEVEL_FEATURES, width)
 
     def forward(self, alpha_t: Tensor, sigma_t: Tensor) -> Tensor:
-        return silu(self.layer(self.features(alpha_t, sigma_t)))
+        return silu(self.layer(level_features(alpha_t, sigma_t)))
 
 
 class Scaled(NamedTuple):
@@ -238,7 +230,7 @@ class Fit:
         self.parameters = dict(network.named_parameters())
         fused = all(p.device.type in ("cpu", "cuda") for p in self.parameters.values())
         self.adam = torch.optim.Adam(self.parameters.values(), lr=learning_rate, betas=betas, fused=fused)
-        for parameter in self.parameters.values():  # what Adam would do at its first step; so a state can always be saved
+        for parameter in self.parameters.values():  # as Adam does at its first step, so that a state can always be saved
             counter = torch.zeros((), device=parameter.device if fused else "cpu")  # torch counts on the device only when fused
             zeros = torch.zeros_like(parameter)
             self.adam.state[parameter] = {"step": counter, "exp_avg": zeros, "exp_avg_sq": zeros.clone()}

@@ -1,8 +1,8 @@
 """A run on points with energies. Its folder holds
 
 config.json            settings, where the data came from and their checksum
-weights.safetensors    the averaged weights, what `load_run` uses
-state.safetensors      weights, optimiser and random streams, what `resume_run` uses
+weights.safetensors    the averaged weights, for `load_run`
+state.safetensors      weights, optimiser and random streams, for `resume_run`
 events.out.tfevents.*  losses, learning rate and, where the truth is known, guidance errors
 """
 
@@ -138,7 +138,7 @@ def _read(folder: Path) -> tuple[dict, TrainingConfig, DataSource | None]:
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """What a run has learned; the networks are None where the run did not train them.
+    """The result of a run; the networks are None where the run did not train them.
 
     Attributes:
         denoiser: the averaged denoiser, on the CPU, with frozen weights.

@@ -40,7 +40,7 @@ def state_of(stage: Stage) -> dict[str, Tensor]:
 
 
 def restore(stage: Stage, tensors: Mapping[str, Tensor], index: int) -> None:
-    """Take up in a fresh stage what `state_of` gave after `index` steps."""
+    """Give a fresh stage the state that `state_of` returned after `index` steps."""
     for name, generator in stage.generators.items():
         generator.set_state(tensors[name].cpu())
     for name, value in stage.extras.items():
@@ -75,7 +75,7 @@ def step_of(metadata: Mapping[str, str], steps: int, path: Path) -> int:
 class Run:
     """Stages of training in a folder. Iterate to train through those that are left, saving on the way and after each.
 
-    A subclass says which stages there are (`left`), where their state goes (`state_path`) and what they leave (`finish`).
+    A subclass yields the stages (`left`), places their state (`state_path`) and writes their results (`finish`).
 
     Attributes:
         folder: of the run.
@@ -105,7 +105,7 @@ class Run:
         return {}
 
     def finish(self, stage: Stage) -> None:
-        """Write what a stage leaves after its last step."""
+        """Write the result of a stage after its last step."""
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[TrainingStep]:
@@ -136,7 +136,7 @@ class Run:
             save_tensors(self.state_path(self.stage), state_of(self.stage), {"step": str(self.stage.index)})
 
     def load(self, stage: Stage, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path) -> Stage:
-        """Let a fresh stage go on from what was read from the state file `path`.
+        """Let a fresh stage go on from the contents of the state file `path`.
 
         Raises:
             ValueError: it belongs to another architecture, or does not say its step.

@@ -98,7 +98,8 @@ OUT_OF_RANGE = {
     "t_min": (0.0, 0.9),
 }
 BAD = [
-    *((name, value) for name in NUMBERS for value in ("7", b"7", None, True, np.True_, [7], (7,), {}, math.nan, math.inf, 7j)),
+    *((name, value) for name in NUMBERS for value in ("7", None, True, [7], math.nan)),
+    *(("steps", value) for value in (b"7", np.True_, (7,), {}, math.inf, 7j)),
     *((name, 2.5) for name in WHOLE),
     *((name, value) for name, values in OUT_OF_RANGE.items() for value in values),
     *((name, value) for name in ("pooled", "gaussian_guess") for value in (1, 0, "yes", None, [])),

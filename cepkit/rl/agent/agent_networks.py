@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu, silu
 
 from cepkit.diffusion.schedules import Schedule
-from cepkit.learning.networks import LevelFeatures
+from cepkit.learning.networks import LEVEL_FEATURES, level_features
 from cepkit.rl.agent.layers import Linear, Members, Norm, aligned, shaped
 from cepkit.rl.agent.qgpo_config import QGPOConfig
 
@@ -67,8 +67,8 @@ class BehaviourNet(nn.Module):
     ) -> None:
         super().__init__()
         self.members = members
-        self.schedule, self.levels = schedule, LevelFeatures()
-        self.time_layer = Linear(LevelFeatures.size, _TIME_FEATURES, members)
+        self.schedule = schedule
+        self.time_layer = Linear(LEVEL_FEATURES, _TIME_FEATURES, members)
         self.state_layer = Linear(state_dim, _STATE_FEATURES, members)
         self.join = Linear(_STATE_FEATURES + _TIME_FEATURES, embedding, members)
         self.embed = Linear(embedding, embedding, members)
@@ -83,7 +83,7 @@ class BehaviourNet(nn.Module):
         """Predict at a_t, for one t for all, or one per leading index of the batch."""
         at_state = silu(self.state_layer(aligned(states, a_t, self.members)))
         t = shaped(t, a_t, self.members)
-        at_time = self.time_layer(self.levels(self.schedule.alpha(t), self.schedule.sigma(t)))
+        at_time = self.time_layer(level_features(self.schedule.alpha(t), self.schedule.sigma(t)))
         lead = torch.broadcast_shapes(at_state.shape[:-1], at_time.shape[:-1])
         joined = torch.cat([at_state.expand(*lead, -1), at_time.expand(*lead, -1)], -1)
         embedded = silu(self.embed(silu(self.join(joined))))
@@ -98,7 +98,10 @@ class BehaviourNet(nn.Module):
 
 
 class _JointMLP(nn.Module):
-    """(common (*members, ..., C), own (*members, ..., D)) -> (*members, ...): they broadcast, and meet after the first layer."""
+    """State (and time) as `common` (*members, ..., C) and action as `own` (*members, ..., D), which broadcast -> (*members, ...).
+
+    They meet after the first layer.
+    """
 
     def __init__(
         self,
@@ -129,9 +132,9 @@ class _JointMLP(nn.Module):
 
 
 class _ModulatedMLP(nn.Module):
-    """The same up to a constant, but the common part has layers of its own, and scales and shifts every layer of the other.
+    """The same up to a constant, but the common part has its own layers, and scales and shifts every layer of the other.
 
-    What depends on the state alone is computed once for its K actions, and products of state and action come easily.
+    The state's part is computed once for its K actions, and products of state and action come easily.
     """
 
     def __init__(self, common: int, own: int, members: Members, *, width: int, layers: int, activation: Callable) -> None:
@@ -215,8 +218,8 @@ class EnergyNet(nn.Module):
     ) -> None:
         super().__init__()
         self.members = members
-        self.schedule, self.levels = schedule, LevelFeatures()
-        self.time_layer = Linear(LevelFeatures.size, _TIME_FEATURES, members)
+        self.schedule = schedule
+        self.time_layer = Linear(LEVEL_FEATURES, _TIME_FEATURES, members)
         common = state_dim + _TIME_FEATURES
         # contrasts of one state and t cannot tell a constant, whose weights would follow rounding errors alone
         sizes = {"width": width, "layers": layers, "activation": silu}
@@ -230,7 +233,7 @@ class EnergyNet(nn.Module):
         """f at a_t, for one t for all, or one per leading index of the batch."""
         states = aligned(states, a_t, self.members)
         t = shaped(t, a_t, self.members)
-        at_time = self.time_layer(self.levels(self.schedule.alpha(t), self.schedule.sigma(t)))
+        at_time = self.time_layer(level_features(self.schedule.alpha(t), self.schedule.sigma(t)))
         lead = torch.broadcast_shapes(states.shape[:-1], at_time.shape[:-1])
         return self.net(torch.cat([states.expand(*lead, -1), at_time.expand(*lead, -1)], -1), a_t)
 

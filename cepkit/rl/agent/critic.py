@@ -152,7 +152,7 @@ class CriticTraining(AgentStage):
         return cep_loss(f, energy, config.beta, labels="normalized")[0]
 
     def final_q(self) -> Tensor:
-        """Q at every support action of the observations, (*members, N, K), now that it no longer changes; sets `q_std`."""
+        """Compute the finished Q at every support action of the observations, (*members, N, K), and set `q_std`."""
         index = torch.arange(len(self.data), device=self.device)
         with torch.no_grad():
             chunks = [self._q(part.expand(*self.members, -1)) for part in index.split(_LABEL_ROWS)]

@@ -1,4 +1,4 @@
-"""Transitions made ready for training: states in one table, rewards rescaled, returns and the range of Q.
+"""Transitions prepared for training: states in one table, rewards rescaled, returns and the range of Q.
 
 Row i of the table is s_i; the successor of a transition that goes on is the next row, and only successors that no row holds
 follow at the end. So support actions are drawn, and stored, once for each state, although they are used at s and at s'.
@@ -6,7 +6,7 @@ follow at the end. So support actions are drawn, and stored, once for each state
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -54,14 +54,9 @@ class Prepared:
     def device(self) -> torch.device:
         return self.states.device
 
-    def to(self, device: torch.device | str) -> Prepared:
-        """The same on another device."""
-        moved = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return replace(self, **{name: value.to(device) for name, value in moved.items() if isinstance(value, Tensor)})
-
 
 def prepare(transitions: Transitions, config: QGPOConfig) -> Prepared:
-    """Tables for training, on the device of the transitions.
+    """Make the tables for training, on the device of the transitions.
 
     Raises:
         ValueError: no transitions, or values that are not finite.
@@ -100,7 +95,7 @@ def prepare(transitions: Transitions, config: QGPOConfig) -> Prepared:
 
 
 def returns_to_go(rewards: Tensor, terminals: Tensor, ends: Tensor, discount: float) -> Tensor:
-    """Discounted sums of what follows each transition of the data, shape (N,).
+    """Sum the discounted rewards from each transition of the data on, shape (N,).
 
     Where the data break off without a terminal, they are taken to go on at the mean reward.
     """

@@ -23,7 +23,7 @@ from cepkit.validation import check_number, check_points
 
 @dataclass(frozen=True, eq=False)
 class QGPO:
-    """The three networks and what is needed to use them on states as the environment gives them.
+    """The three networks, for use on states as the environment gives them.
 
     Attributes:
         behaviour, critic, energy_net: trained networks, on one device.
@@ -79,7 +79,7 @@ class QGPO:
     def energy(self, states: Tensor, actions: Tensor) -> Tensor:
         """E = -Q in the units of `q_units` at a support set: states (..., S), actions (..., K, A) -> (..., K).
 
-        With `config.beta` this is what the energy net was trained on.
+        With `config.beta`, the energy net was trained on it.
         """
         q = self.q(states.unsqueeze(-2), actions)
         return -q / q_units(q, self.q_std, self.config.q_scale)

@@ -1,9 +1,9 @@
-"""What decides a QGPO run: one frozen configuration, and presets for families of tasks.
+"""The configuration of a QGPO run, and presets for families of tasks.
 
 "locomotion" and "antmaze" are the settings of Lu et al. (2023) and their code, a day on a GPU. "maze" and "halfcheetah-small"
-are small: minutes on a laptop. They add what small data and few steps need, each a switch of its own: observations and returns
-in units of their spread, a warm start of Q on the data's own returns, targets cut to the possible range, and beta in units of
-the spread of Q over the support, without which a reward of another scale is another amount of guidance.
+are small: minutes on a laptop. Small data and few steps need more, each with a switch: observations and returns in units of their
+spread, a warm start of Q on the data's own returns, targets cut to the possible range, and beta in units of the spread of Q over
+the support. Without the last, a reward of another scale is another amount of guidance.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ T_MIN = 1e-3  # noise levels are drawn from [T_MIN, 1] uniformly
 
 @dataclass(frozen=True)
 class QGPOConfig(Configuration):
-    """Configuration of a run; the same settings, data and machine give the same weights to the bit.
+    """Settings of a run; the same settings, data and machine give the same weights to the bit.
 
     Attributes:
         family: of the task, which decides how rewards are rescaled (`cepkit.rl.data.rewards`).
@@ -39,7 +39,7 @@ class QGPOConfig(Configuration):
         behaviour_steps, behaviour_batch, behaviour_learning_rate: of the behaviour stage.
         behaviour_widths: of the residual blocks on the way down; the way up mirrors them.
         behaviour_embedding: width of the joint embedding of state and time.
-        behaviour_target: what the network predicts and is trained on, "eps", "x0", "v" or "score".
+        behaviour_target: the parametrisation that the network predicts and is trained on, "eps", "x0", "v" or "score".
         support_actions: K, drawn from the behaviour once for every state.
         support_steps: of their sampler.
         support_chunk: states sampled at a time; decides memory, and which noise goes where.
@@ -49,7 +49,7 @@ class QGPOConfig(Configuration):
         critic_norm: layer normalisation in Q.
         warm_start_steps: regression of Q on the data's own discounted returns, before the backups.
         critic_steps: of the backup.
-        clip_targets: cut targets of Q to what the rewards allow.
+        clip_targets: cut targets of Q to the range that the rewards allow.
         q_scale: the unit of Q in the backup and under beta: "none" its own; "std" the spread of Q over the support of a state,
             one number for all states; "state" each state's own spread where it is larger than that number, so that a state
             in which Q varies much is not guided by its best action alone.
@@ -170,8 +170,8 @@ PRESETS: dict[str, QGPOConfig] = {
     "locomotion": _LOCOMOTION,
     "antmaze": replace(_LOCOMOTION, family="antmaze", support_actions=32, scales=(1.0, 1.5, 2.0, 2.5, 3.0, 4.0)),
     "maze": QGPOConfig(),
-    # Q is the regression on the data's own returns alone: expectile backups (with a smaller behaviour model) did not pay,
-    # softmax ones were not evaluated, see data/halfcheetah-study.json
+    # Q is the regression on the data's own returns alone. Expectile backups, since removed, did not pay with a smaller behaviour
+    # model; softmax backups were not evaluated (data/halfcheetah-study.json)
     "halfcheetah-small": QGPOConfig(
         family="locomotion",
         ema=0.999,
@@ -192,4 +192,4 @@ PRESETS: dict[str, QGPOConfig] = {
         act_steps=6,
     ),
 }
-"""Configuration by name: the paper's for its two families, and small ones."""
+"""Settings by name: the paper's for its two families, and small ones."""

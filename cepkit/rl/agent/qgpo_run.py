@@ -1,8 +1,8 @@
 """A QGPO run in a folder, or runs of several seeds trained together. The folder of a run holds
 
     config.json                     settings, name and fingerprint of the data, and the seeds that were started together
-    <stage>.safetensors             what a finished stage leaves: weights, what `load_run` uses, or the support actions
-    <stage>.state.safetensors       a stage in progress: weights, optimiser and random stream, what `resume_run` uses
+    <stage>.safetensors             the result of a finished stage: weights, for `load_run`, or the support actions
+    <stage>.state.safetensors       a stage in progress: weights, optimiser and random stream, for `resume_run`
     log/<stage>/events.out.tfevents.*    losses, a TensorBoard run for each stage
 
 Networks this small leave a GPU idle, so several seeds are stacked and run through the same matrix products. Each ends with the
@@ -129,7 +129,7 @@ class QGPORun(Run):
         return self.folder / "log" / stage.name
 
     def finish(self, stage: Stage) -> None:
-        """Write what a stage leaves for each seed; its state goes last, so that a kill on the way leaves either."""
+        """Write the result of a stage for each seed; its state goes last, so that a kill on the way leaves one or the other."""
         result = averages_of(stage) | stage.extras
         scale = {"mean": self.data.mean, "std": self.data.std} if stage.name == "behaviour" else {}
         for index, folder in enumerate(self.folders):
@@ -171,7 +171,7 @@ def run_folders(folder: str | Path) -> list[Path]:
 
 
 def read_config(folder: Path) -> dict:
-    """Read what `start_run` wrote down.
+    """Read the config.json that `start_run` wrote.
 
     Raises:
         ValueError: no run there, or a file that does not read.
@@ -266,7 +266,7 @@ def resume_run(folder: str | Path, transitions: Transitions, *, seeds: Sequence[
 
 
 def keep_weights(run: Path, target: Path) -> None:
-    """Copy what `load_run` reads of a finished run, without logs and support actions."""
+    """Copy the files of a finished run that `load_run` reads."""
     checkpoints.make_folder(target)
     for name in (CONFIG, *(f"{stage}.safetensors" for stage in STAGES if stage != "support")):
         if (run / name).exists():
@@ -274,7 +274,7 @@ def keep_weights(run: Path, target: Path) -> None:
 
 
 def load_run(folder: str | Path, *, device: torch.device | str = "cpu") -> QGPO:
-    """Read what a finished run has learned, with frozen weights.
+    """Read the networks of a finished run, with frozen weights.
 
     Raises:
         ValueError: no run there, a stage that is not finished, or files that do not read or belong to another architecture.

@@ -48,13 +48,13 @@ class Streams:
         return self._draw(torch.Generator.get_state)
 
     def set_state(self, state: Tensor) -> None:
-        """Take up what `get_state` gave."""
+        """Restore the states that `get_state` returned."""
         for generator, mine in zip(self._generators, state if self.lead else [state], strict=True):
             generator.set_state(mine.clone())  # a view into the stack would not do
 
 
 class AgentStage(Stage):
-    """What the stages of an agent share: a step takes each network down the gradient of its loss in `_losses`.
+    """Base of the stages of an agent: a step takes each network down the gradient of its loss in `_losses`.
 
     Args:
         name: of the stage and of its random stream.

@@ -1,15 +1,14 @@
-"""The exact answer over actions, and how far the energy net is from it.
+"""The exact answer over actions, and the error of the energy net against it.
 
 For a state with support actions a_1 ... a_K and their Q, the behaviour is an empirical distribution of points with energies
-E_k = -Q_k, so `Mixture.from_points` gives the intermediate energy and its field in closed form. The energy net has seen these
-points, but no more of them than of every other state's: what it learns is the answer for the behaviour, of which K points are
-a sample. Its error against the field of K points therefore includes their scatter, which falls like 1 / sqrt(K): with `other`,
-`guidance_errors` measures that scatter alone.
+E_k = -Q_k, so `Mixture.from_points` gives the intermediate energy and its field in closed form. The energy net learns the answer
+for the behaviour, of which these K points are a sample. Its error against the field of K points therefore includes their
+scatter, which falls like 1 / sqrt(K). With `other`, `guidance_errors` measures that scatter alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ TRUTH_TIMES = (0.1, 0.3, 0.6)
 
 
 def exact_answer(qgpo: QGPO, state: Tensor, actions: Tensor) -> Mixture:
-    """The exact answer of a finite support set: state (S,), actions (K, A). Its beta is `qgpo.config.beta`."""
+    """Build the exact answer of a finite support set: state (S,), actions (K, A). Its beta is `qgpo.config.beta`."""
     return Mixture.from_points(actions, qgpo.energy(state, actions))
 
 
@@ -37,30 +36,28 @@ def guidance_errors(
     other: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Relative error of the learned field at each time, over all states: 0 is perfect, 1 as bad as no guidance.
+    """Measure the relative error of the learned field at each time, over all states: 0 is perfect, 1 as bad as no guidance.
 
     Args:
         states: (B, S).
         actions: (B, K, A), the support actions of each state.
         times: noise levels, in (0, 1].
         noises: how often each support action is noised, x_t ~ q(x_t | a_k).
-        other: (B, M, A), many more draws, whose exact field is measured in place of the learned one: no network that knows
-            nothing of the K draws themselves does better than about this.
+        other: (B, M, A), many more draws, whose exact field is measured in place of the learned one: roughly the best any
+            network can do that has not seen the K draws.
 
     Returns:
         (number of times,): sqrt(mean |learned - exact|^2 / mean |exact|^2) over states, actions and noises.
     """
     beta, schedule = qgpo.config.beta, qgpo.config.schedule
-    truths = [exact_answer(qgpo, state, own) for state, own in zip(states, actions, strict=True)]
-    others = None if other is None else [exact_answer(qgpo, state, own) for state, own in zip(states, other, strict=True)]
-    learned = qgpo.guidance(states[:, None])
 
-    def exact(answers: list[Mixture], a_t: Tensor, t: float) -> Tensor:
-        return torch.stack([answer.guidance(x, t, beta, schedule) for answer, x in zip(answers, a_t, strict=True)])
+    def exact_field(points: Tensor) -> Callable[[Tensor, float], Tensor]:
+        answers = [exact_answer(qgpo, *pair) for pair in zip(states, points, strict=True)]
+        return lambda a_t, t: torch.stack([m.guidance(x, t, beta, schedule) for m, x in zip(answers, a_t, strict=True)])
 
-    errors = []
+    truth, errors = exact_field(actions), []
+    field = qgpo.guidance(states[:, None]) if other is None else exact_field(other)
     for t in times:
         a_t = perturb(actions.repeat(1, noises, 1), t, schedule, generator=generator).x_t
-        field = learned(a_t, t) if others is None else exact(others, a_t, t)
-        errors.append(relative_error(field, exact(truths, a_t, t)))
+        errors.append(relative_error(field(a_t, t), truth(a_t, t)))
     return torch.stack(errors)
