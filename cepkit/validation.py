@@ -117,8 +117,8 @@ LARGEST_INTEGER = 2**53  # what JSON and a float hold exactly
 def setting(default: object, *, low: float = -math.inf, high: float = math.inf, choices: Iterable = ()) -> object:
     """A field of `Configuration` with its default and what it may hold.
 
-    The default decides the kind: True or False, an integer, a number, one of the names in `choices`, an instance of one of the
-    dataclasses in `choices`, or a sequence of at least one of these (names each once).
+    The default decides the kind: True or False, an integer, a number, one of the names in `choices`, or a sequence of at least
+    one of these (names each once).
     """
     return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": tuple(choices)})
 
@@ -147,7 +147,8 @@ class Configuration:
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
-        return {entry.name: _plain(getattr(self, entry.name)) for entry in dataclasses.fields(self)}
+        values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
     def known(cls, values: Mapping[str, object], *, name: str | None = None) -> dict[str, object]:
@@ -193,27 +194,8 @@ def _checked_setting(name: str, value: object, default: object, limits: Mapping[
     choices, low, high = (limits.get(key, other) for key, other in (("choices", ()), ("low", -math.inf), ("high", math.inf)))
     if isinstance(default, str):
         return check_name(value, choices, name=name)
-    if dataclasses.is_dataclass(default):
-        return _checked_instance(name, value, {kind.__name__: kind for kind in choices})
     whole = isinstance(default, int)
     return check_number(value, name=name, low=low, high=min(high, LARGEST_INTEGER) if whole else high, integer=whole)
-
-
-def _checked_instance(name: str, value: object, kinds: Mapping[str, type]) -> object:
-    if type(value) in kinds.values():
-        return value
-    if not isinstance(value, Mapping) or "name" not in value:
-        raise ValueError(f"{name}: expected one of {', '.join(kinds)}, or a mapping with its name, got {value!r}")
-    kind = kinds[check_name(value["name"], kinds, name=f"{name} name")]
-    given = {key: part for key, part in value.items() if key != "name"}
-    check_keys(given, kind, name=name)
-    return kind(**given)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, tuple):
-        return list(value)
-    return {"name": type(value).__name__, **dataclasses.asdict(value)} if dataclasses.is_dataclass(value) else value
 
 
 def import_extra(module: str) -> ModuleType:

@@ -157,9 +157,7 @@ class Estimators:
         for name in self.learned:
             if name not in self._trainings:
                 x, energy = self._toy.sample(_TRAINING_POINTS, generator=torch.Generator().manual_seed(0))
-                config = TrainingConfig(
-                    beta=self.trained_at, steps=self.train_steps, parts=("energy",), objective=name, schedule=self._schedule
-                )
+                config = TrainingConfig(beta=self.trained_at, steps=self.train_steps, parts=("energy",), objective=name)
                 self._trainings[name] = Training(x, energy, config)
             for _ in self._trainings[name]:
                 yield name

@@ -10,19 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from cepkit.diffusion.guidance import LearnedGuidance, one_per_point
 from cepkit.diffusion.process import perturb
-from cepkit.diffusion.schedules import Schedule, VPCosine, VPLinear
+from cepkit.diffusion.schedules import Schedule, VPLinear
 from cepkit.learning.losses import LABELS, Info, cep_loss, denoising_loss, exp_energy_loss, mean_energy_loss, pooled_energy
 from cepkit.learning.networks import Fit, MLPDenoiser, MLPEnergy
 from cepkit.validation import LARGEST_INTEGER, Configuration, check_points, setting
 
 OBJECTIVES = ("CEP", "MSE", "exp-MSE")
 PARTS = ("denoiser", "energy")
+WARMUP = 50  # steps
+EMA = 0.99  # decay of the moving average of the weights that is kept
+T_MIN = 1e-3  # the least noise level that is trained on
 NARROW = 256  # networks whose layers are no larger train on one CPU thread: more are no faster, and slower on a busy machine
 CHECK_EVERY = 25  # reading losses back stalls a GPU, so there they are checked this often
 
@@ -45,13 +49,14 @@ class TrainingConfig(Configuration):
         pooled: average each label over its group, see `cepkit.learning.losses.pooled_energy`; not for small `contrasts`.
         groups, contrasts: each energy step draws `groups` times t, and `contrasts` (K) points for each.
         denoiser_groups, denoiser_samples: the same for the denoiser.
-        learning_rate: the highest; it rises over `warmup` steps and falls to 0 along a cosine.
-        ema: decay of the moving average of the weights that is kept.
-        t_min: t runs over [t_min, 1], as t_min + (1 - t_min) u^2 with u uniform and stratified: more often near the data.
+        learning_rate: the highest; it rises over the first `WARMUP` steps and falls to 0 along a cosine.
         width, layers, waves: of both networks (`cepkit.learning.networks`).
         gaussian_guess: let the energy net start from a `GaussianGuess`; never used for the mean energy, whose limit differs.
-        schedule: the noise schedule.
     """
+
+    fixed: ClassVar = {
+        "warmup": WARMUP, "ema": EMA, "t_min": T_MIN, "schedule": {"name": "VPLinear", "beta_min": 0.1, "beta_max": 20.0},
+    }  # fmt: skip
 
     beta: float = setting(3.0, low=0.0)
     steps: int = setting(2500, low=1)
@@ -65,14 +70,15 @@ class TrainingConfig(Configuration):
     denoiser_groups: int = setting(32, low=1)
     denoiser_samples: int = setting(32, low=1)
     learning_rate: float = setting(1e-2, low=1e-12, high=10.0)
-    warmup: int = setting(50, low=0)
-    ema: float = setting(0.99, low=0.0, high=0.999999)
-    t_min: float = setting(1e-3, low=1e-6, high=0.5)
     width: int = setting(64, low=1)
     layers: int = setting(3, low=1)
     waves: int = setting(16, low=0)
     gaussian_guess: bool = True
-    schedule: Schedule = setting(VPLinear(), choices=(VPLinear, VPCosine))  # noqa: RUF009 - frozen
+
+    @property
+    def schedule(self) -> Schedule:
+        """The noise schedule, the paper's."""
+        return VPLinear()
 
 
 @dataclass(frozen=True)
@@ -186,12 +192,12 @@ class Training(Stage):
         self.terms = {"denoiser": "denoising", "energy": config.objective}
         # log mean exp(-beta E): keeps the labels near 1 whatever the energies' level
         self.log_scale = float(torch.logsumexp(-config.beta * self.energy.double(), 0) - math.log(len(self.energy)))
-        schedule = {"learning_rate": config.learning_rate, "steps": config.steps, "warmup": config.warmup, "ema": config.ema}
+        rates = {"learning_rate": config.learning_rate, "steps": config.steps, "warmup": WARMUP, "ema": EMA}
         for part, network in build_networks(self.x.shape[1], config).items():
             network.set_scale(self.x.mean(0), self.x.std(correction=0))
             if isinstance(network, MLPEnergy) and network.guess is not None:
                 network.guess.fit(self.x, self.energy, config.beta)
-            self.fits[part] = Fit(network.to(self.device), **schedule)
+            self.fits[part] = Fit(network.to(self.device), **rates)
             stream = len(PARTS) * config.seed + PARTS.index(part)
             self.generators[f"{part}.generator"] = torch.Generator(self.device).manual_seed(stream)
 
@@ -228,11 +234,11 @@ class Training(Stage):
         return TrainingStep(self.name, self.index, self.steps, found, info)
 
     def _draw(self, part: str, groups: int, samples: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Times (groups,) and points (groups, samples, D) with energies (groups, samples)."""
+        """Draw times (groups,), stratified and more often near the data, and points (groups, samples, D) with their energies."""
         generator, device = self.generators[f"{part}.generator"], self.device
         jitter = torch.rand((), generator=generator, device=device)
         u = (torch.arange(groups, device=device) + jitter) / groups
-        t = self.config.t_min + (1 - self.config.t_min) * u.square()
+        t = T_MIN + (1 - T_MIN) * u.square()
         index = torch.randint(len(self.x), (groups, samples), generator=generator, device=device)
         return t, self.x[index], self.energy[index]
 

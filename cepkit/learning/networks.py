@@ -176,14 +176,7 @@ class MLPEnergy(_PointNetwork):
     """
 
     def __init__(
-        self,
-        dim: int,
-        schedule: Schedule,
-        *,
-        width: int = 64,
-        layers: int = 3,
-        waves: int = 16,
-        gaussian_guess: bool = False,
+        self, dim: int, schedule: Schedule, *, width: int = 64, layers: int = 3, waves: int = 16, gaussian_guess: bool = False
     ) -> None:
         super().__init__(dim, 1, schedule, width, layers, waves)
         self.guess = GaussianGuess(dim) if gaussian_guess else None
@@ -194,8 +187,7 @@ class MLPEnergy(_PointNetwork):
         scaled = self._scaled(x_t, t)
         f = self._trunk(scaled).squeeze(-1)
         if self.guess is not None:
-            share = scaled.known**1.5
-            share = share.squeeze(-1) if share.ndim else share
+            share = scaled.known**1.5 if scaled.known.ndim == 0 else scaled.known.squeeze(-1) ** 1.5
             guess = self.guess(x_t.to(f), scaled.alpha, scaled.sigma)
             f = share * f + (1 - share) * guess + self.level(scaled.embedded).squeeze(-1)
         return f.to(x_t.dtype)

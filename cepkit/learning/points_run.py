@@ -70,7 +70,9 @@ class PointsRun(Run):
         return found | {f"guidance_error/t_{t:g}": error for t, error in zip(self._probe.times, errors, strict=True)}
 
 
-def start_run(folder: str | Path, config: TrainingConfig, data: Data, *, save_every: int = 250) -> PointsRun:
+def start_run(
+    folder: str | Path, config: TrainingConfig, data: DataSource | tuple[Tensor, Tensor], *, save_every: int = 250
+) -> PointsRun:
     """Make a run in a new folder; nothing is trained yet.
 
     Args:
@@ -83,11 +85,14 @@ def start_run(folder: str | Path, config: TrainingConfig, data: Data, *, save_ev
     folder = Path(folder)
     if (folder / CONFIG).exists():
         raise ValueError(f"{folder}: holds a run already; resume it, or choose another folder")
-    source, (x, energy) = _open(data)
+    source = data if isinstance(data, DataSource) else None
+    if source is None and not (isinstance(data, tuple) and len(data) == 2):
+        raise ValueError(f"data: expected a DataSource or a pair (points, energies), got {type(data).__name__}")
+    x, energy = source.draw() if source else data
     run = PointsRun(folder, Training(x, energy, config), source, save_every)
     written = {
         "cepkit": __version__,
-        "data": None if source is None else source.to_dict(),
+        "data": source.to_dict() if source else None,
         "dim": x.shape[1],
         "sha256": fingerprint(x, energy),
         "save_every": run.save_every,
@@ -97,14 +102,6 @@ def start_run(folder: str | Path, config: TrainingConfig, data: Data, *, save_ev
     run.save()
     write_json(folder / CONFIG, written)
     return run
-
-
-def _open(data: Data) -> tuple[DataSource | None, tuple[Tensor, Tensor]]:
-    if isinstance(data, DataSource):
-        return data, data.draw()
-    if not isinstance(data, tuple) or len(data) != 2:
-        raise ValueError(f"data: expected a DataSource or a pair (points, energies), got {type(data).__name__}")
-    return None, data
 
 
 def resume_run(folder: str | Path, data: tuple[Tensor, Tensor] | None = None) -> PointsRun:
@@ -120,7 +117,7 @@ def resume_run(folder: str | Path, data: tuple[Tensor, Tensor] | None = None) ->
     written, config, source = _read(folder)
     if source is None and data is None:
         raise ValueError(f"{folder}: was started with arrays of your own; pass the same points and energies as data")
-    _, (x, energy) = _open(source if data is None else data)
+    x, energy = source.draw() if data is None else data
     run = PointsRun(folder, Training(x, energy, config), source, written["save_every"])
     if fingerprint(x, energy) != written["sha256"]:
         raise ValueError(

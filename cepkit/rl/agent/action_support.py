@@ -39,7 +39,7 @@ class SupportSampling(AgentStage):
         config, first = self.config, self.index * self.config.support_chunk
         states = self.data.states[first : first + config.support_chunk, None]
         states = states.expand(*self.members, *states.shape)
-        noise = self.streams.randn((states.shape[-3], *self.actions.shape[-2:]))
+        noise = self.streams(torch.randn, (states.shape[-3], *self.actions.shape[-2:]))
         denoiser = ActionDenoiser(self.network, states, config.schedule, config.behaviour_target)
         with torch.no_grad():
             drawn = draw_actions(denoiser, noise, steps=config.support_steps)

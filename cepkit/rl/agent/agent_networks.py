@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu, silu
 
-from cepkit.diffusion.schedules import Schedule
 from cepkit.learning.networks import LEVEL_FEATURES, level_features
 from cepkit.rl.agent.layers import Linear, Members, Norm, aligned, shaped
 from cepkit.rl.agent.qgpo_config import QGPOConfig
@@ -50,24 +49,14 @@ class BehaviourNet(nn.Module):
     """The network of an action denoiser: a_t (*members, ..., A), states that broadcast with it (*members, ..., S).
 
     Args:
-        widths: of the blocks on the way down; the way up mirrors them.
-        embedding: width of the joint embedding of state and time.
+        sizes: of a state and an action, (S, A).
         members: () for one network, (E,) for a stack.
     """
 
-    def __init__(
-        self,
-        state_dim: int,
-        action_dim: int,
-        schedule: Schedule,
-        *,
-        widths: tuple[int, ...],
-        embedding: int = 128,
-        members: Members = (),
-    ) -> None:
+    def __init__(self, sizes: tuple[int, int], config: QGPOConfig, members: Members = ()) -> None:
         super().__init__()
-        self.members = members
-        self.schedule = schedule
+        (state_dim, action_dim), widths, embedding = sizes, config.behaviour_widths, config.behaviour_embedding
+        self.members, self.schedule = members, config.schedule
         self.time_layer = Linear(LEVEL_FEATURES, _TIME_FEATURES, members)
         self.state_layer = Linear(state_dim, _STATE_FEATURES, members)
         self.join = Linear(_STATE_FEATURES + _TIME_FEATURES, embedding, members)
@@ -104,16 +93,7 @@ class _JointMLP(nn.Module):
     """
 
     def __init__(
-        self,
-        common: int,
-        own: int,
-        members: Members,
-        *,
-        width: int,
-        layers: int,
-        activation: Callable,
-        norm: bool = False,
-        level: bool = True,
+        self, common: int, own: int, width: int, layers: int, members: Members, *, activation: Callable, norm: bool, level: bool
     ) -> None:
         super().__init__()
         self.common = Linear(common, width, members, fan_in=common + own)
@@ -137,23 +117,22 @@ class _ModulatedMLP(nn.Module):
     The state's part is computed once for its K actions, and products of state and action come easily.
     """
 
-    def __init__(self, common: int, own: int, members: Members, *, width: int, layers: int, activation: Callable) -> None:
+    def __init__(self, common: int, own: int, width: int, layers: int, members: Members) -> None:
         super().__init__()
         embedding = 2 * width
         self.embed = nn.ModuleList([Linear(common, embedding, members), Linear(embedding, embedding, members)])
         self.films = nn.ModuleList(Linear(embedding, 2 * width, members) for _ in range(layers))
         self.layers = nn.ModuleList(Linear(width if i else own, width, members, bias=False) for i in range(layers))
         self.last = Linear(width, 1, members, bias=False)
-        self.activation = activation
 
     def forward(self, common: Tensor, own: Tensor) -> Tensor:
         embedded = common
         for layer in self.embed:
-            embedded = self.activation(layer(embedded))
+            embedded = silu(layer(embedded))
         h = own
         for layer, film in zip(self.layers, self.films, strict=True):
             scale, shift = film(embedded).chunk(2, -1)
-            h = self.activation(torch.addcmul(shift, layer(h), 1 + scale))
+            h = silu(torch.addcmul(shift, layer(h), 1 + scale))
         return self.last(h).squeeze(-1)
 
 
@@ -167,22 +146,13 @@ class Critics(nn.Module):
     shift: Tensor
     size: Tensor
 
-    def __init__(
-        self,
-        state_dim: int,
-        action_dim: int,
-        *,
-        critics: int,
-        width: int,
-        layers: int,
-        norm: bool = False,
-        members: Members = (),
-    ) -> None:
+    def __init__(self, sizes: tuple[int, int], config: QGPOConfig, members: Members = ()) -> None:
         super().__init__()
-        self.members, self.critics = members, critics
+        self.members, self.critics = members, config.critics
         self.register_buffer("shift", torch.zeros(members))
         self.register_buffer("size", torch.ones(members))
-        self.net = _JointMLP(state_dim, action_dim, (*members, critics), width=width, layers=layers, activation=relu, norm=norm)
+        shape = (*sizes, config.critic_width, config.critic_layers, (*members, config.critics))
+        self.net = _JointMLP(*shape, activation=relu, norm=config.critic_norm, level=True)
 
     def set_scale(self, shift: float, size: float) -> None:
         """Set the units of the output."""
@@ -205,29 +175,13 @@ class Critics(nn.Module):
 class EnergyNet(nn.Module):
     """f(a_t, t, s) up to C(t, s): a_t (*members, ..., A) and states that broadcast with it -> (*members, ...)."""
 
-    def __init__(
-        self,
-        state_dim: int,
-        action_dim: int,
-        schedule: Schedule,
-        *,
-        width: int,
-        layers: int,
-        modulated: bool = False,
-        members: Members = (),
-    ) -> None:
+    def __init__(self, sizes: tuple[int, int], config: QGPOConfig, members: Members = ()) -> None:
         super().__init__()
-        self.members = members
-        self.schedule = schedule
+        self.members, self.schedule = members, config.schedule
         self.time_layer = Linear(LEVEL_FEATURES, _TIME_FEATURES, members)
-        common = state_dim + _TIME_FEATURES
+        shape = (sizes[0] + _TIME_FEATURES, sizes[1], config.energy_width, config.energy_layers, members)
         # contrasts of one state and t cannot tell a constant, whose weights would follow rounding errors alone
-        sizes = {"width": width, "layers": layers, "activation": silu}
-        self.net = (
-            _ModulatedMLP(common, action_dim, members, **sizes)
-            if modulated
-            else _JointMLP(common, action_dim, members, **sizes, level=False)
-        )
+        self.net = _ModulatedMLP(*shape) if config.modulated else _JointMLP(*shape, activation=silu, norm=False, level=False)
 
     def forward(self, a_t: Tensor, t: Tensor | float, states: Tensor) -> Tensor:
         """f at a_t, for one t for all, or one per leading index of the batch."""
@@ -238,30 +192,14 @@ class EnergyNet(nn.Module):
         return self.net(torch.cat([states.expand(*lead, -1), at_time.expand(*lead, -1)], -1), a_t)
 
 
-def build(make: Callable[..., nn.Module], seeds: int | tuple[int, ...]) -> nn.Module:
-    """Make a network from its seed, or a stack of those that the seeds give one by one; `make` takes `members`."""
-    singles = []
-    for seed in seeds if isinstance(seeds, tuple) else (seeds,):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            singles.append(make(members=()))
-    if not isinstance(seeds, tuple):
-        return singles[0]
-    with torch.random.fork_rng(devices=[]):
-        stack = make(members=(len(seeds),))
-    weights, buffers = torch.func.stack_module_state(singles)
-    stack.load_state_dict({name: value for name, value in (weights | buffers).items() if name in stack.state_dict()})
-    return stack
-
-
 class CloningNet(nn.Module):
     """A deterministic policy: states (*members, ..., S) -> actions (*members, ..., A) in (-1, 1)."""
 
-    def __init__(self, state_dim: int, action_dim: int, *, width: int, layers: int, members: Members = ()) -> None:
+    def __init__(self, sizes: tuple[int, int], config: QGPOConfig, members: Members = ()) -> None:
         super().__init__()
-        sizes = (state_dim, *(width,) * layers)
-        self.hidden = nn.ModuleList(Linear(a, b, members) for a, b in itertools.pairwise(sizes))
-        self.last = Linear(sizes[-1], action_dim, members)
+        widths = (sizes[0], *(config.critic_width,) * config.critic_layers)
+        self.hidden = nn.ModuleList(Linear(a, b, members) for a, b in itertools.pairwise(widths))
+        self.last = Linear(widths[-1], sizes[1], members)
 
     def forward(self, states: Tensor) -> Tensor:
         h = states
@@ -270,15 +208,28 @@ class CloningNet(nn.Module):
         return self.last(h).tanh()
 
 
+_NETWORKS = {
+    "behaviour": {"behaviour": BehaviourNet},
+    "critic": {"critic": Critics, "energy": EnergyNet},
+    "cloning": {"cloning": CloningNet},
+}
+
+
 def make_networks(stage: str, sizes: tuple[int, int], config: QGPOConfig, seeds: int | tuple[int, ...]) -> dict[str, nn.Module]:
     """Make the networks of a stage by name from the run's seed, or stacks of several; `sizes` are those of state and action."""
-    schedule = config.schedule
-    if stage == "behaviour":
-        settings = {"widths": config.behaviour_widths, "embedding": config.behaviour_embedding}
-        return {"behaviour": build(partial(BehaviourNet, *sizes, schedule, **settings), seeds)}
-    settings = {"width": config.critic_width, "layers": config.critic_layers}
-    if stage == "cloning":
-        return {"cloning": build(partial(CloningNet, *sizes, **settings), seeds)}
-    critics = partial(Critics, *sizes, critics=config.critics, norm=config.critic_norm, **settings)
-    settings = {"width": config.energy_width, "layers": config.energy_layers, "modulated": config.modulated}
-    return {"critic": build(critics, seeds), "energy": build(partial(EnergyNet, *sizes, schedule, **settings), seeds)}
+    return {name: _build(partial(kind, sizes, config), seeds) for name, kind in _NETWORKS[stage].items()}
+
+
+def _build(make: Callable[..., nn.Module], seeds: int | tuple[int, ...]) -> nn.Module:
+    singles = []
+    for seed in seeds if isinstance(seeds, tuple) else (seeds,):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            singles.append(make(()))
+    if not isinstance(seeds, tuple):
+        return singles[0]
+    with torch.random.fork_rng(devices=[]):
+        stack = make((len(seeds),))
+    weights, buffers = torch.func.stack_module_state(singles)
+    stack.load_state_dict(weights | buffers)
+    return stack

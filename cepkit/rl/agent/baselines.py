@@ -35,7 +35,7 @@ class CloningTraining(AgentStage):
         return self.fits["cloning"].average
 
     def _losses(self) -> dict[str, Tensor]:
-        index = self.streams.randint(len(self.data), (BATCH,))
+        index = self.streams(torch.randint, len(self.data), (BATCH,))
         return {"cloning": mse_loss(self.fits["cloning"].network(self.data.states[index]).float(), self.data.actions[index])}
 
 

@@ -52,9 +52,9 @@ class BehaviourTraining(AgentStage):
 
     def _losses(self) -> dict[str, Tensor]:
         config, data, batch = self.config, self.data, (self.config.behaviour_batch,)
-        index = self.streams.randint(len(data), batch)
-        t = T_MIN + (1 - T_MIN) * self.streams.rand(batch)
-        noise = self.streams.randn((*batch, data.actions.shape[1]))
+        index = self.streams(torch.randint, len(data), batch)
+        t = T_MIN + (1 - T_MIN) * self.streams(torch.rand, batch)
+        noise = self.streams(torch.randn, (*batch, data.actions.shape[1]))
         noised = perturb(data.actions[index], t, config.schedule, noise=noise)
         denoiser = ActionDenoiser(self.fits["behaviour"].network, data.states[index], config.schedule, config.behaviour_target)
         return {"behaviour": denoising_loss(denoiser, noised, t, target=config.behaviour_target)[0]}

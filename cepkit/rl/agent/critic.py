@@ -90,7 +90,7 @@ class CriticTraining(AgentStage):
         config, losses = self.config, {}
         learns_q = self.index < self.last_backup
         size = BATCH if learns_q else config.energy_batch
-        index = self.streams.randint(len(self.data), (size,))
+        index = self.streams(torch.randint, len(self.data), (size,))
         if learns_q:
             losses["critic"] = self._critic_loss(index)
         if self.first_energy <= self.index < self.first_energy + config.energy_steps:
@@ -144,8 +144,8 @@ class CriticTraining(AgentStage):
             q = rows(self._final_q, index, lead)
         energy = -q / q_units(q, self.q_std, config.q_scale)
         actions = rows(self.support, index, lead)
-        t = T_MIN + (1 - T_MIN) * self.streams.rand((index.shape[-1],))
-        a_t = perturb(actions, t, config.schedule, noise=self.streams.randn(tuple(actions.shape[len(lead) :]))).x_t
+        t = T_MIN + (1 - T_MIN) * self.streams(torch.rand, (index.shape[-1],))
+        a_t = perturb(actions, t, config.schedule, noise=self.streams(torch.randn, tuple(actions.shape[len(lead) :]))).x_t
         f = self.fits["energy"].network(a_t, t, self.data.states[index].unsqueeze(-2)).float()
         if config.pooled:
             energy = pooled_energy(energy, actions, a_t, t, config.beta, config.schedule)

@@ -85,15 +85,7 @@ class QGPO:
         return -q / q_units(q, self.q_std, self.config.q_scale)
 
     def act(self, states: Tensor, scale: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
-        """Draw one action for each state.
-
-        Args:
-            states: (B, S), as the environment gives them.
-            scale: the guidance scale s.
-            generator: of the initial noise, on the device of the networks.
-
-        Returns:
-            (B, A) in [-1, 1].
+        """Draw an action in [-1, 1] for each state: (B, S) -> (B, A), at the guidance scale s.
 
         Raises:
             ValueError: states of another shape, or a scale that is not a finite number.
@@ -103,7 +95,13 @@ class QGPO:
     def draw(
         self, states: Tensor, *, scale: float = 0.0, steps: int | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Actions (..., A) for states (..., S); to draw many in one state, expand it."""
+        """Draw actions (..., A) for states (..., S); to draw many in one state, expand it.
+
+        Args:
+            scale: the guidance scale s.
+            steps: of the sampler, by default `config.act_steps`.
+            generator: of the initial noise, on the device of the networks.
+        """
         scale = check_number(scale, name="scale")
         denoiser = self.denoiser(states)
         guided = denoiser if scale == 0 else Guided(denoiser, self.guidance(states), scale)

@@ -28,24 +28,16 @@ class Streams:
         self.device = device
         self._generators = [torch.Generator(device).manual_seed(seed) for seed in (seeds if self.lead else (seeds,))]
 
-    def _draw(self, draw: Callable[[torch.Generator], Tensor]) -> Tensor:
-        return torch.stack([draw(g) for g in self._generators]) if self.lead else draw(self._generators[0])
+    def __call__(self, draw: Callable[..., Tensor], *arguments: object) -> Tensor:
+        """Draw by torch.rand, randn or randint with its `arguments`, (*lead, *shape)."""
+        return self._stacked([draw(*arguments, generator=g, device=self.device) for g in self._generators])
 
-    def randint(self, high: int, shape: tuple[int, ...]) -> Tensor:
-        """Draw whole numbers in [0, high), (*lead, *shape)."""
-        return self._draw(lambda g: torch.randint(high, shape, generator=g, device=self.device))
-
-    def rand(self, shape: tuple[int, ...]) -> Tensor:
-        """Draw uniformly in [0, 1), (*lead, *shape)."""
-        return self._draw(lambda g: torch.rand(shape, generator=g, device=self.device))
-
-    def randn(self, shape: tuple[int, ...]) -> Tensor:
-        """Draw standard normal numbers, (*lead, *shape)."""
-        return self._draw(lambda g: torch.randn(shape, generator=g, device=self.device))
+    def _stacked(self, values: list[Tensor]) -> Tensor:
+        return torch.stack(values) if self.lead else values[0]
 
     def get_state(self) -> Tensor:
         """The states, (*lead, bytes)."""
-        return self._draw(torch.Generator.get_state)
+        return self._stacked([g.get_state() for g in self._generators])
 
     def set_state(self, state: Tensor) -> None:
         """Restore the states that `get_state` returned."""
