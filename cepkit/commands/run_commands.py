@@ -86,8 +86,7 @@ def train(
         "preset": preset,
         "command": shlex.join(["cepkit", *sys.argv[1:]]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else str(chosen),
+        "torch": f"{torch.__version__} on {torch.cuda.get_device_name(chosen) if chosen.type == 'cuda' else chosen}",
     }
     for folder in run.folders:
         write_json(folder / _ORIGIN, origin)

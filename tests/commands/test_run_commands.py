@@ -57,8 +57,8 @@ def test_seeds_train_together_into_folders_that_say_how_they_were_made(capsys, t
         folder = tmp_path / "new" / "runs" / f"seed-{seed}"
         assert load_run(folder).config.seed == seed and load_run(folder).config.beta == 2.0
         origin = json.loads((folder / "origin.json").read_text())
-        assert origin["source"] == str(maze) and origin["preset"] == "maze" and origin["device"] == "cpu"
-        assert origin["torch"] == torch.__version__ and {"command", "started"} <= origin.keys()
+        assert origin["source"] == str(maze) and origin["preset"] == "maze" and {"command", "started"} <= origin.keys()
+        assert origin["torch"] == f"{torch.__version__} on cpu"
 
 
 @pytest.mark.parametrize(("seeds", "stage", "index"), [("0", "behaviour", 5), ("1", "critic", 9), ("0,1", "critic", 12)])
