@@ -13,7 +13,7 @@ from cepkit.learning.checkpoints import write_atomically
 from cepkit.rl.agent.qgpo_run import load_run, read_config, run_folders
 from cepkit.rl.envs.engines import Environment, find_environment
 from cepkit.rl.study.leaderboard import Experiment, find_experiments, leaderboard, scale_figure
-from cepkit.rl.study.results import K, Result, differences, evaluate_run, pool
+from cepkit.rl.study.results import K, Result, evaluate_run, pool
 
 _HEADING = "| dataset | policy |"  # how a report begins
 
@@ -46,8 +46,8 @@ def evaluate(
         raise ValueError(f"{folder}: expected runs of one dataset, got {', '.join(sorted(names))}")
     configs = [load_run(each).config for each in folders]  # all must be finished before the first is evaluated
     environment = _environment(names.pop(), env, engine)
-    for note in differences(environment):
-        print(f"note: {note}", file=sys.stderr)
+    if environment.difference:
+        print(f"note: {environment.difference}", file=sys.stderr)
     results: list[Result] = []
     for each, config in zip(folders, configs, strict=True):
         results += evaluate_run(

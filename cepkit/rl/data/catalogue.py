@@ -5,8 +5,6 @@ The table is `catalogue.csv`. File names, time limits and reference returns in i
 AntMaze v1 is registered there with the references of v0 and v2. Sizes are as other work reports them, where we know them.
 """
 
-from __future__ import annotations
-
 import csv
 import difflib
 from dataclasses import dataclass
@@ -15,23 +13,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Entry:
-    """A named dataset, as far as it is known without its file.
+    """A named dataset, as far as it is known without its file."""
 
-    Attributes:
-        name: as users write it.
-        family: decides rewards, presets and environments, see `cepkit.rl.data.scores.family_of`.
-        reference: returns of a random policy and of an expert, or None where there is no reference.
-        episode_steps: the environment's time limit, which ends an episode in files that record no time-outs.
-        file: its place on the official host; empty for a dataset that ships with the project.
-        transitions: rows of the file, or None where we do not know.
-    """
-
-    name: str
-    family: str
-    reference: tuple[float, float] | None
-    episode_steps: int
-    file: str
-    transitions: int | None
+    name: str  # as users write it
+    family: str  # decides rewards, presets and environments, see `cepkit.rl.data.scores.family_of`
+    reference: tuple[float, float] | None  # returns of a random policy and of an expert
+    episode_steps: int  # the environment's time limit, which ends an episode in files that record no time-outs
+    environment: str  # Gymnasium's name of its environment, or of the nearest to it; empty where there is none
+    file: str  # its place on the official host; empty for a dataset that ships with the project
+    transitions: int | None  # rows of the file, where we know
 
     @property
     def shipped(self) -> bool:
@@ -42,7 +32,8 @@ class Entry:
 def _entry(row: dict[str, str]) -> Entry:
     reference = (float(row["random_return"]), float(row["expert_return"])) if row["random_return"] else None
     transitions = int(row["transitions"]) if row["transitions"] else None
-    return Entry(row["name"], row["family"], reference, int(row["episode_steps"]), row["file"], transitions)
+    texts = {key: row[key] for key in ("name", "family", "environment", "file")}
+    return Entry(**texts, reference=reference, episode_steps=int(row["episode_steps"]), transitions=transitions)
 
 
 with Path(__file__).with_suffix(".csv").open(encoding="utf-8", newline="") as _table:

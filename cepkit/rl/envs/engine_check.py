@@ -8,9 +8,6 @@ velocities are written into the running simulation without recomputing where the
 that lags by a substep, and would otherwise start from a fresh one.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,20 +30,13 @@ class RealTransitions(NamedTuple):
 
 
 class EngineDifference(NamedTuple):
-    """One engine against D4RL's own on one task.
-
-    Attributes:
-        body, engine: the task and the engine measured.
-        observation: largest absolute difference of the next observation, (N,).
-        reward: absolute difference of the reward, (N,).
-        terminals: how many steps ended an episode on one of the two alone.
-    """
+    """One engine against D4RL's own on one task."""
 
     body: str
     engine: str
-    observation: np.ndarray
-    reward: np.ndarray
-    terminals: int
+    observation: np.ndarray  # (N,), largest absolute difference of the next observation
+    reward: np.ndarray  # (N,), absolute difference of the reward
+    terminals: int  # how many steps ended an episode on one of the two alone
 
 
 def real_transitions(body: str) -> RealTransitions:
@@ -56,16 +46,17 @@ def real_transitions(body: str) -> RealTransitions:
         return RealTransitions(*(arrays[f"{body}/{field}"] for field in RealTransitions._fields))
 
 
-def engine_differences(engines: Sequence[str] = ENGINES[:3], bodies: Sequence[str] = BODIES) -> list[EngineDifference]:
-    """Step each engine from each recorded state; one row for each task and engine, tasks first.
+def engine_differences() -> list[EngineDifference]:
+    """One row for each task and each engine of locomotion, tasks first; errors as `engine_difference`."""
+    return [engine_difference(body, engine) for body in BODIES for engine in ENGINES[:3]]
+
+
+def engine_difference(body: str, engine: str) -> EngineDifference:
+    """Step an engine from each recorded state of a task.
 
     Raises:
         ValueError: an unknown task or engine, or a package that is not installed.
     """
-    return [_difference(check_name(body, BODIES, name="bodies"), engine) for body in bodies for engine in engines]
-
-
-def _difference(body: str, engine: str) -> EngineDifference:
     real, observation, reward, terminals, starts = real_transitions(body), [], [], 0, True
     with find_environment(f"{body}-medium-v2", engine).opened() as (env,):
         env.reset(seed=0)

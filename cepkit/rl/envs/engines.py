@@ -40,56 +40,37 @@ if TYPE_CHECKING:
 ENGINES = ("d4rl-v2", "gymnasium-v4", "gymnasium-v5", "gymnasium-robotics")
 D4RL_FOLDER = Path(__file__).parent / "d4rl_v2"
 INERTIAL_CONSTANTS = ("body_mass", "body_inertia", "body_ipos", "body_iquat")
-_BODIES = {"hopper": "Hopper", "halfcheetah": "HalfCheetah", "walker2d": "Walker2d", "ant": "Ant"}
-_MAZES = {  # D4RL's name without the version: the nearest maze of gymnasium-robotics
-    "antmaze-umaze": "AntMaze_UMaze-v4", "antmaze-umaze-diverse": "AntMaze_UMaze-v4",
-    "antmaze-medium-play": "AntMaze_Medium-v4", "antmaze-medium-diverse": "AntMaze_Medium_Diverse_GR-v4",
-    "antmaze-large-play": "AntMaze_Large-v4", "antmaze-large-diverse": "AntMaze_Large_Diverse_GR-v4",
-    "maze2d-open": "PointMaze_Open-v3", "maze2d-open-dense": "PointMaze_OpenDense-v3",
-    "maze2d-umaze": "PointMaze_UMaze-v3", "maze2d-umaze-dense": "PointMaze_UMazeDense-v3",
-    "maze2d-medium": "PointMaze_Medium-v3", "maze2d-medium-dense": "PointMaze_MediumDense-v3",
-    "maze2d-large": "PointMaze_Large-v3", "maze2d-large-dense": "PointMaze_LargeDense-v3",
-}  # fmt: skip
-_BODY_OF = {name: name.partition("-")[0] for name, entry in CATALOGUE.items() if entry.family == "locomotion"}
-_MAZE_OF = {name: _MAZES[name.rpartition("-")[0]] for name in CATALOGUE if name.startswith(("antmaze-", "maze2d-"))}
-_MAZE_OF |= {name: name for name in _MAZES.values()} | {maze.NAME: "cepkit/PointMaze_UMaze-v0"}
+_IDS = {name: entry.environment for name, entry in CATALOGUE.items() if entry.environment}  # and the mazes by their own names:
+_IDS |= {own: own for own in _IDS.values() if own.startswith(("AntMaze_", "PointMaze_"))}
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A task resolved to a physics engine and an environment id.
+    """A task resolved to a physics engine and an environment id."""
 
-    Attributes:
-        name: as asked for.
-        engine: one of `ENGINES`.
-        gymnasium_id: Gymnasium's name of the environment.
-        body: "hopper", "halfcheetah", "walker2d" or "ant" for locomotion, else None.
-    """
-
-    name: str
-    engine: str
-    gymnasium_id: str
-    body: str | None = None
+    name: str  # as asked for
+    engine: str  # one of `ENGINES`
+    gymnasium_id: str  # Gymnasium's name of the environment
+    body: str | None = None  # "hopper", "halfcheetah", "walker2d" or "ant" for locomotion, None for mazes
 
     @property
-    def is_d4rls(self) -> bool:
-        """Whether D4RL's scores have a meaning here: not in a maze of gymnasium-robotics."""
-        return self.engine != "gymnasium-robotics"
-
-    def warn(self, *, stacklevel: int = 2) -> None:
-        """Warn (`UserWarning`) where this differs from the task that the name stands for."""
-        message = ""
+    def difference(self) -> str:
+        """How it differs from the task that the name stands for, in a sentence; empty where it does not."""
         if self.engine in ("gymnasium-v4", "gymnasium-v5"):
             other = "masses and inertias are not those of D4RL's engine, so scores differ from D4RL's"
-            message = f"{self.name} on {self.engine}: {other}; engine='d4rl-v2' is D4RL's own"
-        elif self.engine == "d4rl-v2" and not (version := import_extra("mujoco").__version__).startswith("3.3."):
+            return f"{self.name} on {self.engine}: {other}; engine='d4rl-v2' is D4RL's own"
+        if self.body and not (version := import_extra("mujoco").__version__).startswith("3.3."):
             measured = "with 3.8 and later hopper and ant differed by up to 3 in one step (halfcheetah and walker2d agreed)"
-            message = f"mujoco {version}: D4RL's engine is reproduced with mujoco 3.3; {measured}"
-        elif self.engine == "gymnasium-robotics" and self.name not in (maze.NAME, self.gymnasium_id):
-            other = f"this is {self.gymnasium_id} of gymnasium-robotics, with other starts, goals, coordinates and physics"
-            message = f"{self.name}: D4RL's maze is not available; {other}, so results do not compare with D4RL's"
-        if message:
-            warnings.warn(message, UserWarning, stacklevel=stacklevel + 1)
+            return f"mujoco {version}: D4RL's engine is reproduced with mujoco 3.3; {measured}"
+        if self.body or self.name in (maze.NAME, self.gymnasium_id):
+            return ""
+        other = f"this is {self.gymnasium_id} of gymnasium-robotics, with other starts, goals, coordinates and physics"
+        return f"{self.name}: D4RL's maze is not available; {other}, so results do not compare with D4RL's"
+
+    def warn(self) -> None:
+        """Warn the caller's caller (`UserWarning`) of a `difference`."""
+        if self.difference:
+            warnings.warn(self.difference, UserWarning, stacklevel=3)
 
     def build(self, *, render_mode: str | None = None) -> gymnasium.Env:
         """Make the environment, with a flat observation of floats, and without any warning of its own."""
@@ -100,7 +81,9 @@ class Environment:
             env = _make(self.gymnasium_id, render_mode, max_episode_steps=CATALOGUE[self.name].episode_steps, **without_forces)
             if self.engine == "d4rl-v2":
                 _write_inertia(env, self.body)
-                env = _clipped(env)
+                space = env.action_space  # clipped as by D4RL's `NormalizedBoxEnv`: the cost is that of the force applied
+                clip = functools.partial(np.clip, a_min=space.low, a_max=space.high)
+                env = gymnasium.wrappers.TransformAction(env, clip, space)
             return _zero_padded(env, 84) if self.body == "ant" else env
         _import_robotics()
         if self.name == maze.NAME:
@@ -139,31 +122,26 @@ def make_env(name: str, *, engine: str | None = None, render_mode: str | None = 
     if render_mode and sys.platform == "linux" and not {"MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
         without = "without a display, set the environment variable MUJOCO_GL=egl before Python starts"
         raise ValueError(f"render_mode: expected a display for {render_mode!r}, found none; {without}")
-    environment.warn(stacklevel=2)
+    environment.warn()
     return environment.build(render_mode=render_mode)
 
 
 def find_environment(name: str, engine: str | None = None) -> Environment:
-    """The task of `make_env(name, engine=engine)`, without making it or importing a simulator.
-
-    Raises:
-        ValueError: as `make_env`, but for missing packages.
-    """
-    body, maze_id = _BODY_OF.get(name), _MAZE_OF.get(name)
-    if body is None and maze_id is None:
-        near = difflib.get_close_matches(str(name), [*_BODY_OF, *_MAZE_OF], n=1)
+    """The task of `make_env(name, engine=engine)`, without making it or importing a simulator; it refuses the same names."""
+    if name not in _IDS:
+        near = difflib.get_close_matches(str(name), _IDS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(
             "name: expected a D4RL task such as hopper-medium-v2, antmaze-umaze-v2 or maze2d-umaze-v1, a shipped dataset such as "
             f"{maze.NAME}, or a maze of gymnasium-robotics such as AntMaze_UMaze-v4, got {name!r}{hint}"
         )
-    offered = ENGINES[:3] if body else ENGINES[3:]
+    is_locomotion = name in CATALOGUE and CATALOGUE[name].family == "locomotion"
+    offered = ENGINES[:3] if is_locomotion else ENGINES[3:]
     engine = offered[0] if engine is None else check_name(engine, ENGINES, name="engine")
     if engine not in offered:
         raise ValueError(f"engine: expected {' or '.join(offered)} for {name}, got {engine!r}")
-    if body is None:
-        return Environment(name, engine, maze_id)
-    return Environment(name, engine, f"{_BODIES[body]}-{'v5' if engine == 'gymnasium-v5' else 'v4'}", body)
+    gymnasium_id = _IDS[name].replace("-v4", "-v5") if engine == "gymnasium-v5" else _IDS[name]
+    return Environment(name, engine, gymnasium_id, gymnasium_id.partition("-")[0].lower() if is_locomotion else None)
 
 
 @functools.cache
@@ -186,13 +164,6 @@ def _import_robotics() -> None:
     with contextlib.redirect_stderr(io.StringIO()) as printed:
         import_extra("gymnasium_robotics")
     sys.stderr.write("".join(line for line in printed.getvalue().splitlines(True) if "Adroit" not in line))
-
-
-def _clipped(env: gymnasium.Env) -> gymnasium.Env:
-    """Clip actions to their bounds, as D4RL's `NormalizedBoxEnv` does, so that the cost is that of the force applied."""
-    space = env.action_space
-    clip = functools.partial(np.clip, a_min=space.low, a_max=space.high)
-    return import_extra("gymnasium.wrappers").TransformAction(env, clip, space)
 
 
 def _zero_padded(env: gymnasium.Env, count: int) -> gymnasium.Env:

@@ -6,8 +6,6 @@ limit, `STEPS`. An episode starts at rest in any cell but the goal's. The enviro
 here, so the drawing shows what is simulated.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from typing import TYPE_CHECKING
@@ -100,7 +98,7 @@ def check_state(state: ArrayLike, *, name: str = "state") -> np.ndarray:
     return values
 
 
-def draw_maze(ax: Axes, *, title: str = "") -> Axes:
+def draw_maze(ax: "Axes", *, title: str = "") -> "Axes":
     """Draw walls and goal on `ax`, equal aspect, axes in metres; the colours read on a light and on a dark page."""
     from matplotlib.patches import Circle, Rectangle  # half a second that training does not need
 
@@ -108,7 +106,5 @@ def draw_maze(ax: Axes, *, title: str = "") -> Axes:
         ax.add_patch(Rectangle((left, bottom), width, height, facecolor=_WALL_COLOUR, edgecolor="none", zorder=1))
     ax.add_patch(Circle(GOAL, GOAL_RADIUS, facecolor=_GOAL_COLOUR, edgecolor="none", alpha=0.35, zorder=1))
     left, right, bottom, top = extent()
-    ax.set(aspect="equal", xlim=(left, right), ylim=(bottom, top), xlabel="x (m)", ylabel="y (m)")
-    if title:
-        ax.set_title(title)
+    ax.set(aspect="equal", xlim=(left, right), ylim=(bottom, top), xlabel="x (m)", ylabel="y (m)", title=title)
     return ax

@@ -5,8 +5,6 @@ changes while it runs, not even the mark of the goal, so all mazes of a process 
 gymnasium-robotics; Gymnasium imports it when `cepkit.rl.envs.engines` asks for the maze.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

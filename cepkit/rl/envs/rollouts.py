@@ -83,7 +83,7 @@ def rollout(
             than the time limit.
     """
     environment = find_environment(name, engine)
-    environment.warn(stacklevel=2)
+    environment.warn()
     options: list[dict | None] = [None] if start_state is None else [{"state": start} for start in _starts(start_state, name)]
     recorded: list[tuple[np.ndarray, np.ndarray, list[float]]] = []
     with environment.opened(len(options)) as envs:

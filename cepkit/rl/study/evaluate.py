@@ -4,8 +4,6 @@ Episode i of seed s starts from a state that s and i alone decide, whatever the 
 Episodes run side by side, so one call of the policy answers many states.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -14,7 +12,7 @@ import torch
 from scipy.stats import t as student_t
 from torch import Tensor
 
-from cepkit.rl.data.scores import REFERENCE_SCORES, normalized_score
+from cepkit.rl.data.scores import normalized_score
 from cepkit.rl.envs.engines import Environment, find_environment
 from cepkit.rl.envs.rollouts import Policy, act
 from cepkit.validation import check_number
@@ -45,9 +43,8 @@ class Evaluation:
 
     @property
     def score(self) -> float | None:
-        """D4RL's normalised score of the mean return, 0 for random and 100 for expert; None where D4RL has none."""
-        name = self.environment.name
-        return float(normalized_score(name, self.mean)) if self.environment.is_d4rls and name in REFERENCE_SCORES else None
+        """D4RL's normalised score of the mean return, 0 for random and 100 for expert; None for mazes, which are not D4RL's."""
+        return float(normalized_score(self.environment.name, self.mean)) if self.environment.body else None
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -93,7 +90,7 @@ def evaluate(
     seed = check_number(seed, name="seed", low=0, high=2**53, integer=True)
     at_once = min(check_number(at_once, name="at_once", low=1, integer=True), episodes)
     environment = find_environment(name, engine)
-    environment.warn(stacklevel=2)
+    environment.warn()
     with environment.opened(at_once) as envs:
         return _play(policy, environment, envs, episodes, seed, device)
 
@@ -113,10 +110,7 @@ def mean_interval(returns: Tensor) -> tuple[float, float]:
     two humps, many of them 0, ten cover it in 91 to 94 % and fifty in 94 %.
 
     Args:
-        returns: (R, E), or (E,) for one run.
-
-    Returns:
-        (low, high); NaN for a single number, whose spread is unknown.
+        returns: (R, E), or (E,) for one run; a single number, whose spread is unknown, gives NaN.
 
     Raises:
         ValueError: `returns` is empty, has another shape or is not finite.
@@ -135,7 +129,7 @@ def mean_interval(returns: Tensor) -> tuple[float, float]:
 def _play(policy: Policy, environment: Environment, envs: list, episodes: int, seed: int, device) -> Evaluation:
     """Play all episodes; an environment whose episode has ended takes the next one that nobody has played yet."""
     returns, lengths, success = np.zeros(episodes), np.zeros(episodes, np.int64), np.zeros(episodes, bool)
-    waiting, has_success = iter(range(len(envs), episodes)), False
+    waiting = iter(range(len(envs), episodes))
     playing = dict(enumerate(range(len(envs))))  # environment -> episode
     states = [env.reset(seed=episode_seed(seed, episode))[0] for episode, env in enumerate(envs)]
     while active := list(playing):
@@ -145,14 +139,12 @@ def _play(policy: Policy, environment: Environment, envs: list, episodes: int, s
             states[index], reward, terminated, truncated, info = envs[index].step(action)
             returns[episode] += reward
             lengths[episode] += 1
-            if "success" in info:
-                has_success = True
-                success[episode] |= bool(info["success"])
+            success[episode] |= bool(info.get("success"))
             if terminated or truncated:
                 playing[index] = next(waiting, None)
                 if playing[index] is None:
                     del playing[index]
                 else:
                     states[index], _ = envs[index].reset(seed=episode_seed(seed, playing[index]))
-    reached = torch.from_numpy(success) if has_success else None
+    reached = None if environment.body else torch.from_numpy(success)
     return Evaluation(environment, seed, torch.from_numpy(returns), torch.from_numpy(lengths), reached)

@@ -5,8 +5,6 @@ returns depend on (environment, engine, versions, seed of the starts, weights by
 where some of that has changed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -18,13 +16,14 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cepkit import __version__
-from cepkit.learning.checkpoints import write_atomically
+from cepkit.learning.checkpoints import write_json
 from cepkit.rl.agent.baselines import best_of_k_policy, clone_policy, guided_policy
 from cepkit.rl.agent.qgpo import QGPO
 from cepkit.rl.agent.qgpo_run import load_run, read_config
@@ -69,7 +68,7 @@ class Result:
         return {key: value for key, value in asdict(self).items() if key not in _MEASURED}
 
     @classmethod
-    def read(cls, path: Path) -> Result:
+    def read(cls, path: Path) -> Self:
         """Read a file that `evaluate_run` wrote.
 
         Raises:
@@ -85,26 +84,19 @@ class Result:
             scale_of(found.policy)
             if len(found.returns) != found.episodes or not all(map(math.isfinite, found.returns)):
                 raise ValueError(f"expected {found.episodes} finite returns, got {len(found.returns)}")
-        except (UnicodeDecodeError, TypeError, ValueError, RecursionError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path}: expected a file that `cepkit eval` wrote, but it cannot be read ({error})") from error
         return found
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """One policy over several training seeds.
+    """One policy over several training seeds."""
 
-    Attributes:
-        returns: of every run and episode, (R, E) float64.
-        interval: 95 % interval of the mean return, see `cepkit.rl.study.evaluate.mean_interval`.
-        score: D4RL's normalised score of the mean and of both ends of the interval, where D4RL defines one.
-        success: share of episodes that reached the goal, for mazes.
-    """
-
-    returns: Tensor
-    interval: tuple[float, float]
-    score: tuple[float, float, float] | None
-    success: float | None
+    returns: Tensor  # (R, E) float64, of every run and episode
+    interval: tuple[float, float]  # 95 % interval of the mean return, see `cepkit.rl.study.evaluate.mean_interval`
+    score: tuple[float, float, float] | None  # D4RL's, of the mean and of both ends of the interval, where D4RL defines one
+    success: float | None  # share of episodes that reached the goal, for mazes
 
     @property
     def mean(self) -> float:
@@ -182,12 +174,9 @@ def evaluate_run(
     device: torch.device | str = "cpu",
     on_result: Callable[[Result, bool], None] = lambda result, kept: None,
 ) -> list[Result]:
-    """Evaluate the policies of a finished run and keep each result in its folder as soon as it is known.
+    """Evaluate `policies_of` a finished run and keep each result in its folder as soon as it is known.
 
-    Args:
-        environment: see `cepkit.rl.find_environment`.
-        scales, baselines: which policies, see `policies_of`.
-        on_result: called with each result and whether it was kept from before.
+    `on_result` is called with each result and whether it was kept from before; `find_environment` gives the environment.
 
     Raises:
         ValueError: a run that is not finished or is of another task, numbers out of range, or as `evaluate`.
@@ -206,7 +195,7 @@ def evaluate_run(
             "engine": environment.engine,
             "gymnasium_id": environment.gymnasium_id,
             "versions": versions(environment),
-            "notes": differences(environment),
+            "notes": [environment.difference] if environment.difference else [],
             "seed": seed,
             "episodes": episodes,
             "checkpoint": "last",
@@ -216,8 +205,14 @@ def evaluate_run(
         result = Result.read(path) if path.exists() else None
         kept = result is not None and result.settings == settings
         if not kept:
-            result = _evaluated(policy, environment, settings, device)
-            write_atomically(path, (json.dumps(asdict(result), indent=1) + "\n").encode())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # how the environment differs is in the notes
+                got = evaluate(policy, environment.name, episodes=episodes, engine=environment.engine, seed=seed, device=device)
+            success = None if got.success is None else got.success.tolist()
+            result = Result(
+                **settings, returns=got.returns.tolist(), lengths=got.lengths.tolist(), success=success, score=got.score
+            )
+            write_json(path, asdict(result))
         found.append(result)
         on_result(result, kept)
     return found
@@ -227,23 +222,6 @@ def versions(environment: Environment) -> dict[str, str]:
     """Versions of the packages that an evaluation depends on."""
     packages = ["torch", "gymnasium", "mujoco"] + ["gymnasium-robotics"] * (environment.engine == "gymnasium-robotics")
     return {"cepkit": __version__, "python": platform.python_version()} | {name: version(name) for name in packages}
-
-
-def differences(environment: Environment) -> list[str]:
-    """How an environment differs from the task that its name stands for, in sentences."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        environment.warn()
-    return [str(each.message) for each in caught]
-
-
-def _evaluated(policy: Policy, environment: Environment, settings: Mapping[str, object], device) -> Result:
-    how = {key: settings[key] for key in ("engine", "episodes", "seed")}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # they are in the notes
-        got = evaluate(policy, environment.name, **how, device=device)
-    success = None if got.success is None else got.success.tolist()
-    return Result(**settings, returns=got.returns.tolist(), lengths=got.lengths.tolist(), success=success, score=got.score)
 
 
 def _file_name(settings: Mapping[str, object]) -> str:

@@ -99,7 +99,7 @@ def test_success_is_having_been_there_even_if_one_leaves():
 
 def test_locomotion_has_no_success_and_runs_on_d4rl_s_engine():
     got = evaluate(still, "hopper-medium-v2", episodes=1)
-    assert got.success is None and got.environment.engine == "d4rl-v2" and got.environment.is_d4rls
+    assert got.success is None and got.environment.engine == "d4rl-v2"
     assert "Hopper-v4 on d4rl-v2" in str(got) and all(map(math.isnan, got.interval))
 
 
