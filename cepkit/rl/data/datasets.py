@@ -7,8 +7,6 @@
 "d4rl:hopper-medium-v2"      through the `d4rl` package, where it works
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence
@@ -107,10 +105,7 @@ def manifest() -> dict[str, dict[str, object]]:
 def checked_file(source: str | Path, *, folder: str | Path | None = None) -> Path:
     """The file of a dataset, its checksum compared; downloaded if it is D4RL's and not here.
 
-    A file given by its path has no record and is not compared.
-
-    Raises:
-        ValueError, OSError: as `load_dataset`.
+    A file given by its path has no record and is not compared. Errors are those of `load_dataset`.
     """
     if is_path(source):
         path = Path(source)
@@ -146,13 +141,7 @@ def mirrors(name: str) -> tuple[str, ...]:
 def fetch(name: str, *, folder: str | Path | None = None, urls: Sequence[str] | None = None) -> Path:
     """Download one of D4RL's files, unless it is here; announce it on stderr, check it, record its SHA-256, return its path.
 
-    Args:
-        name: one of D4RL's.
-        folder: where to keep it, see `dataset_folder`.
-        urls: addresses instead of `mirrors(name)`.
-
-    Raises:
-        ValueError, OSError: as `load_dataset`.
+    It is kept in `dataset_folder(folder)`; `urls` are addresses instead of `mirrors(name)`. Errors are those of `load_dataset`.
     """
     urls = mirrors(name) if urls is None else urls
     path = find_file(name, folder=folder)

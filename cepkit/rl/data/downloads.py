@@ -7,12 +7,9 @@ Nobody publishes checksums of D4RL's files, so their SHA-256 is recorded at firs
 `hopper-medium-v2.hdf5`) and compared at every later one: today's results and next year's come from the same bytes.
 """
 
-from __future__ import annotations
-
 import datetime
 import errno
 import hashlib
-import json
 import os
 import sys
 import tempfile
@@ -22,7 +19,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cepkit.learning.checkpoints import read_json, write_atomically
+from cepkit.learning.checkpoints import read_json, write_json
 from cepkit.validation import import_extra
 
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
@@ -75,19 +72,12 @@ def download(urls: Sequence[str], path: Path, *, check: Callable[[Path], object]
 
 @dataclass(frozen=True)
 class Record:
-    """The checksum of a data file, as it is kept beside it.
+    """The checksum of a data file, as it is kept beside it."""
 
-    Attributes:
-        sha256: of the whole file, in hex.
-        bytes: its size.
-        source: the address it was downloaded from, or another origin in words.
-        recorded: date and time in UTC, in ISO format.
-    """
-
-    sha256: str
-    bytes: int
-    source: str
-    recorded: str
+    sha256: str  # in hex
+    bytes: int  # size of the file
+    source: str  # the address it was downloaded from, or another origin in words
+    recorded: str  # date and time in UTC, in ISO format
 
 
 def sha256_of(path: Path) -> str:
@@ -102,16 +92,12 @@ def record_path(path: Path) -> Path:
 
 
 def read_record(path: Path) -> Record | None:
-    """Read the record of the data file `path`; None if there is none yet.
-
-    Raises:
-        ValueError: a record that does not read.
-    """
+    """Read the record of the data file `path`: None if there is none yet, a ValueError if it does not read."""
     beside, kinds = record_path(path), {entry.name: entry.type for entry in fields(Record)}
     if not beside.is_file():
         return None
     values = read_json(beside)
-    if not isinstance(values, dict) or {key: type(value).__name__ for key, value in values.items()} != kinds:
+    if not isinstance(values, dict) or {key: type(value) for key, value in values.items()} != kinds:
         raise ValueError(f"{beside}: expected the record of a checksum ({', '.join(kinds)}), got {values!r:.200}")
     return Record(**values)
 
@@ -121,7 +107,7 @@ def write_record(path: Path, source: str) -> Record:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     record = Record(sha256_of(path), path.stat().st_size, source, now)
     try:
-        write_atomically(record_path(path), (json.dumps(asdict(record), indent=2) + "\n").encode())
+        write_json(record_path(path), asdict(record))
     except OSError as error:
         warnings.warn(f"{path.name}: its checksum could not be recorded, so later changes go unseen: {error}", stacklevel=2)
     return record
@@ -141,11 +127,7 @@ def check_recorded(path: Path) -> Record:
 
 
 def check_same(path: Path, sha256: str, origin: str) -> None:
-    """Refuse a file whose SHA-256 is not the expected one; `origin` tells where that one is written.
-
-    Raises:
-        ValueError: naming the file and both checksums.
-    """
+    """Refuse, with a ValueError, a file whose SHA-256 is not the expected one; `origin` tells where that one is written."""
     found = sha256_of(path)
     if found != sha256:
         beside = record_path(path)

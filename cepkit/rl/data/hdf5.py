@@ -10,8 +10,6 @@ Columns stored as (N, 1) are read as (N,), as D4RL does. Other keys (`infos/...`
 the successor of a row is the next row.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,11 +82,7 @@ def write_hdf5(path: str | Path, raw: Mapping[str, np.ndarray]) -> None:
 
 
 def check_raw(raw: Mapping[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
-    """Check the five arrays of D4RL's schema and return them, flags as bool, the rest as they came.
-
-    Args:
-        raw: arrays by key.
-        where: the file or argument that errors name.
+    """Check the arrays of D4RL's schema and return them, flags as bool, the rest as they came; errors name `where`.
 
     Raises:
         ValueError: a missing key, a wrong shape or dtype, lengths that disagree, values that are not finite, flags other than 0
@@ -104,12 +98,21 @@ def check_raw(raw: Mapping[str, np.ndarray], where: str) -> dict[str, np.ndarray
         raise ValueError(f"{where}: expected the keys {', '.join(REQUIRED)}; {', '.join(missing)} missing, found {found}{hint}")
     arrays = {key: _shaped(np.asarray(raw[key]), key, where) for key in KEYS if key in raw}
     rows = len(arrays["observations"])
+    if rows == 0:
+        raise ValueError(f"{where}: observations: expected at least one row, got none")
     for key, array in arrays.items():
         if len(array) != rows:
             raise ValueError(f"{where}: {key}: expected {rows} rows as observations has, got {len(array)}")
-    if rows == 0:
-        raise ValueError(f"{where}: observations: expected at least one row, got none")
-    _check_content(arrays, where)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = ~np.isfinite(array).reshape(rows, -1).all(1)
+            found = f"NaN or infinite in {bad.sum()} of {rows} rows, first in row {bad.argmax()}"
+            raise ValueError(f"{where}: {key}: expected finite values, got {found}")
+        if key in _FLAGS and array.dtype.kind != "b" and not np.isin(array, (0, 1)).all():
+            raise ValueError(f"{where}: {key}: expected 0 or 1, got values from {array.min():g} to {array.max():g}")
+    low, high = float(arrays["actions"].min()), float(arrays["actions"].max())
+    if low < -1 - _TOLERANCE or high > 1 + _TOLERANCE:
+        found = f"from {low:g} to {high:g}; rescale them by the bounds of the actuators"
+        raise ValueError(f"{where}: actions: expected values in [-1, 1], got {found}")
     return {key: array.astype(bool, copy=False) if key in _FLAGS else array for key, array in arrays.items()}
 
 
@@ -123,18 +126,3 @@ def _shaped(array: np.ndarray, key: str, where: str) -> np.ndarray:
         wanted = "(N, dimensions)" if key in _VECTORS else "(N,)"
         raise ValueError(f"{where}: {key}: expected shape {wanted}, got {array.shape}")
     return array
-
-
-def _check_content(arrays: Mapping[str, np.ndarray], where: str) -> None:
-    for key, array in arrays.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            bad = ~np.isfinite(array).reshape(len(array), -1).all(1)
-            found = f"NaN or infinite in {bad.sum()} of {len(bad)} rows, first in row {bad.argmax()}"
-            raise ValueError(f"{where}: {key}: expected finite values, got {found}")
-        if key in _FLAGS and array.dtype.kind != "b" and not np.isin(array, (0, 1)).all():
-            raise ValueError(f"{where}: {key}: expected 0 or 1, got values from {array.min():g} to {array.max():g}")
-    actions = arrays["actions"]
-    low, high = float(actions.min()), float(actions.max())
-    if low < -1 - _TOLERANCE or high > 1 + _TOLERANCE:
-        found = f"from {low:g} to {high:g}; rescale them by the bounds of the actuators"
-        raise ValueError(f"{where}: actions: expected values in [-1, 1], got {found}")

@@ -4,8 +4,6 @@ A Minari episode of T steps stores T + 1 observations. Every step therefore has 
 truncation, and nothing is dropped as it is from D4RL's files.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -20,13 +18,10 @@ _MAZE_KEYS = ("observation", "desired_goal")
 
 
 def load_minari(dataset_id: str) -> Transitions:
-    """The transitions of a Minari dataset on this machine; nothing is downloaded.
+    """The transitions of a Minari dataset on this machine, such as "mujoco/hopper/medium-v0"; nothing is downloaded.
 
     Observations that are mappings with `observation` and `desired_goal` (the mazes) are concatenated in that order. Terminations
     are terminals, truncations are not. Each of Minari's episodes counts as a whole one, whatever its flags say.
-
-    Args:
-        dataset_id: as Minari writes it, for example "mujoco/hopper/medium-v0".
 
     Raises:
         ValueError: Minari is not installed, no such dataset here, or observations and actions that are not plain vectors.

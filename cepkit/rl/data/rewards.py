@@ -7,8 +7,6 @@ does the same, but sums returns after `qlearning_dataset` has dropped the steps 
 over into the next. Whole episodes are summed here.
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from cepkit.rl.data.scores import FAMILIES
@@ -22,11 +20,7 @@ REWARD_CONVENTIONS = dict.fromkeys(FAMILIES, "as recorded") | {
 
 
 def training_rewards(transitions: Transitions, family: str) -> Tensor:
-    """The rewards (N,) to train on, of the dtype and device of the recorded ones.
-
-    Args:
-        transitions: with the returns of its whole episodes.
-        family: as `cepkit.rl.data.scores.family_of` names it.
+    """The rewards (N,) that a family, one of `FAMILIES`, is trained on: a new tensor like that of the recorded ones.
 
     Raises:
         ValueError: an unknown family; AntMaze rewards that are shifted already; locomotion without two different returns.

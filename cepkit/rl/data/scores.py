@@ -4,8 +4,6 @@ score = 100 (return - random) / (expert - random), with the reference returns of
 environments and its own policies. Minari's datasets come from others, so they have no score.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from torch import Tensor
 
@@ -19,14 +17,11 @@ _MINARI |= {"minari:D4RL/antmaze": "antmaze", "minari:D4RL/pointmaze": "maze", "
 
 
 def family_of(name: str, *, otherwise: str | None = None) -> str:
-    """The family of a dataset, which decides the reward convention, the presets and the environment.
+    """The family of a dataset, one of `FAMILIES`: it decides the reward convention, the presets and the environment.
 
     Args:
         name: a D4RL name, the name of a shipped dataset, or "minari:ID" of Minari's groups `mujoco` and `D4RL`.
         otherwise: what to return for any other name, such as that of your own file; None to raise.
-
-    Returns:
-        One of `FAMILIES`.
 
     Raises:
         ValueError: an unknown name and no `otherwise`; the nearest names are suggested.
@@ -36,14 +31,11 @@ def family_of(name: str, *, otherwise: str | None = None) -> str:
 
 
 def normalized_score(name: str, returns: float | np.ndarray | Tensor) -> float | np.ndarray | Tensor:
-    """D4RL's score, 100 (return - random) / (expert - random).
+    """D4RL's score, 100 (return - random) / (expert - random), of the shape and kind of `returns`.
 
     Args:
         name: a dataset with reference returns, see `REFERENCE_SCORES`.
         returns: undiscounted returns of whole episodes, of any shape.
-
-    Returns:
-        Scores, of the shape and kind of `returns`.
 
     Raises:
         ValueError: an unknown name, with the nearest; a known one without references.

@@ -9,11 +9,10 @@ after a dropped step, but at 1 after a terminal, so it drops a step too early th
 are counted correctly.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -64,7 +63,7 @@ class Transitions:
         """Every tensor by name."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "name"}
 
-    def to(self, device: torch.device | str) -> Transitions:
+    def to(self, device: torch.device | str) -> Self:
         """The same on another device."""
         return replace(self, **{name: value.to(device) for name, value in self.tensors.items()})
 
@@ -94,13 +93,14 @@ def qlearning_transitions(raw: Mapping[str, np.ndarray], *, name: str = "", max_
     if "timeouts" in arrays:
         final = whole = arrays["timeouts"]
     else:
-        limit = _time_limit(name, max_episode_steps)
+        if max_episode_steps is None and name not in CATALOGUE:
+            wanted = "the key timeouts, true where a time limit ended an episode, unless the dataset has one of D4RL's names"
+            raise ValueError(f"{name or 'raw'}: expected {wanted}; got none")
+        limit = CATALOGUE[name].episode_steps if max_episode_steps is None else max_episode_steps
+        limit = check_number(limit, name="max_episode_steps", low=1, integer=True)
         final, whole = (_counted(terminals, limit, after_terminal=first) for first in (1, 0))
     rows = np.flatnonzero(~final[:-1])
-    ends = terminals[rows]
-    if len(rows):
-        ends[:-1] |= np.diff(rows) > 1
-        ends[-1] = True
+    ends = terminals[rows] | (np.diff(rows, append=-1) != 1)
     states, actions, rewards = (arrays[key].astype(np.float32, copy=False) for key in ("observations", "actions", "rewards"))
     returns = returns_of(arrays["rewards"], terminals | whole)
     found = (states[rows], actions[rows], rewards[rows], states[rows + 1], terminals[rows], returns, ends)
@@ -114,15 +114,6 @@ def returns_of(rewards: np.ndarray, ends: np.ndarray) -> np.ndarray:
         return np.zeros(0, np.float32)
     starts = np.concatenate([[0], last[:-1] + 1])
     return np.add.reduceat(rewards[: last[-1] + 1].astype(np.float64), starts).astype(np.float32)
-
-
-def _time_limit(name: str, limit: int | None) -> int:
-    if limit is not None:
-        return int(check_number(limit, name="max_episode_steps", low=1, integer=True))
-    if name not in CATALOGUE:
-        wanted = "the key timeouts, true where a time limit ended an episode, unless the dataset has one of D4RL's names"
-        raise ValueError(f"{name or 'raw'}: expected {wanted}; got none")
-    return CATALOGUE[name].episode_steps
 
 
 def _counted(terminals: np.ndarray, limit: int, *, after_terminal: int) -> np.ndarray:

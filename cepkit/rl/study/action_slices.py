@@ -5,8 +5,6 @@ known exactly (`cepkit.rl.agent.support_truth.exact_answer`), so the energy net 
 are known up to a constant for each t; here their mean over the noisy support is 0.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -3,8 +3,6 @@
 Colour maps are those of `cepkit.plots`, one per quantity: Q is minus an energy and shares its map the other way round.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -80,13 +78,10 @@ def q_map(ax: Axes, actions: ActionSlice, *, drawn: Tensor | None = None, title:
 
 
 def energy(ax: Axes, energies: EnergySlice, which: str, *, title: str = "") -> Axes:
-    """E_t over noisy actions with its field as arrows, blank where no noisy action lies.
+    """The "exact" or the "learned" E_t over noisy actions with its field as arrows, blank where no noisy action lies.
 
     Both pictures of a pair have the exact energy's colours. An arrow is as long as the root of its force, and one grid cell long
     at the largest exact force.
-
-    Args:
-        which: "exact" or "learned".
     """
     seen = energies.exact[torch.isfinite(energies.exact)]
     _heat(ax, getattr(energies, which), ENERGY_MAP, REACH, vmin=float(seen.min()), vmax=float(seen.max()))
@@ -135,11 +130,7 @@ def losses(axes: np.ndarray, folder: str | Path) -> np.ndarray:
 
 
 def engine_differences(ax: Axes, rows: Sequence[EngineDifference], quantity: str, *, title: str = "") -> Axes:
-    """Differences from D4RL's machine in one step, log scale: every recorded step a dot, the largest a triangle.
-
-    Args:
-        quantity: "observation" or "reward".
-    """
+    """Differences of the "observation" or the "reward" from D4RL's machine: a dot for each step, a triangle for the largest."""
     engines = list(dict.fromkeys(row.engine for row in rows))
     bodies = [body for body in BODIES if any(row.body == body for row in rows)]
     spread = np.random.default_rng(0)

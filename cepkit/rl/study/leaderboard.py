@@ -9,9 +9,8 @@ papers of the other methods, as other papers restate them: QGPO; behaviour cloni
 et al. 2022); Diffusion-QL (Wang et al. 2023); IDQL (Hansen-Estruch et al. 2023); SRPO (Chen et al. 2024).
 """
 
-from __future__ import annotations
-
 import csv
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import NamedTuple
 import jinja2
 from matplotlib.figure import Figure
 
+from cepkit.rl.study.figures import POLICY_COLOURS
 from cepkit.rl.study.results import BEST_OF_K, CLONING, Pooled, Result, pool, read_results, scale_name, scale_of, weights_of
 
 _FOLDER = Path(__file__).parent
@@ -27,7 +27,6 @@ with (_FOLDER / "paper_scores.csv").open(encoding="utf-8", newline="") as _file:
     PAPER_SCORES: dict[str, dict[str, str]] = {row.pop("dataset"): row for row in csv.DictReader(_file)}
 """Scores that papers report, by dataset, then by method: as text, "" where there is none."""
 _BASELINES = {scale_name(0.0): "behaviour model", CLONING: "behaviour cloning", BEST_OF_K: f"{BEST_OF_K.replace('-', ' ')} by Q"}
-_COLOURS = {"QGPO": "#009E73", CLONING: "#D55E00", BEST_OF_K: "#0072B2"}
 
 
 class ScaleChoice(NamedTuple):
@@ -40,17 +39,11 @@ class ScaleChoice(NamedTuple):
 
 @dataclass(frozen=True)
 class Experiment:
-    """The runs of one folder, evaluated in one environment on one engine with equally many episodes.
+    """The runs of one folder, evaluated in one environment on one engine with equally many episodes."""
 
-    Attributes:
-        folder: of the runs.
-        results: of every run, policy and evaluation seed, all with the runs' present weights.
-        outdated: how many results of the folder are of other weights, and left out.
-    """
-
-    folder: Path
-    results: tuple[Result, ...]
-    outdated: int = 0
+    folder: Path  # of the runs
+    results: tuple[Result, ...]  # of every run, policy and evaluation seed, all with the runs' present weights
+    outdated: int  # how many results of the folder are of other weights, and left out
 
     @property
     def first(self) -> Result:
@@ -104,32 +97,29 @@ def find_experiments(folder: str | Path) -> list[Experiment]:
     Raises:
         ValueError: an evaluation file that cannot be read.
     """
-    found: dict[tuple, list[Result]] = {}
-    outdated: dict[Path, int] = {}
+    found, outdated = defaultdict(list), Counter()
     for run in sorted(path.parent for path in Path(folder).rglob("config.json")):
         runs, results = (run.parent if run.name.startswith("seed-") else run), read_results(run)
         weights = weights_of(run) if results else ""
         for r in results:
             if r.weights != weights:
-                outdated[runs] = outdated.get(runs, 0) + 1
+                outdated[runs] += 1
                 continue
             machine = (r.versions.get("gymnasium"), r.versions.get("mujoco"))
-            found.setdefault((runs, r.data, r.environment, r.engine, r.episodes, *machine), []).append(r)
-    return [Experiment(key[0], tuple(results), outdated.get(key[0], 0)) for key, results in found.items()]
+            found[runs, r.data, r.environment, r.engine, r.episodes, *machine].append(r)
+    return [Experiment(runs, tuple(results), outdated[runs]) for (runs, *_), results in found.items()]
 
 
 def leaderboard(experiments: Sequence[Experiment], datasets: Sequence[str] = ()) -> str:
     """A Markdown table with a row for each policy of each experiment, papers' scores beside, and its caveats as a list below.
 
-    Args:
-        experiments: see `find_experiments`.
-        datasets: names that get a row with papers' scores even where nothing was run, such as `PAPER_SCORES`.
+    Names in `datasets`, such as those of `PAPER_SCORES`, get a row with papers' scores even where nothing was run.
     """
     run_here = {experiment.first.data for experiment in experiments}
     named = run_here.union(datasets) & PAPER_SCORES.keys()
     template = (_FOLDER / "leaderboard.md.jinja").read_text(encoding="utf-8")
     text = jinja2.Template(template, trim_blocks=True).render(
-        sections=[(experiment, experiment.choose_scale(), _rows(experiment)) for experiment in experiments],
+        sections=[_section(experiment) for experiment in experiments],
         missing=[name for name in datasets if name not in run_here],
         methods=list(next(iter(PAPER_SCORES.values()))) if named else [],
         paper_scores=PAPER_SCORES,
@@ -139,14 +129,14 @@ def leaderboard(experiments: Sequence[Experiment], datasets: Sequence[str] = ())
     return text.strip()
 
 
-def _rows(experiment: Experiment) -> list[tuple[str, float | None, Pooled, str]]:
-    """Policy in words, scale, numbers and how the scale was chosen: QGPO, then the baselines, all on the same episodes."""
+def _section(experiment: Experiment) -> tuple[Experiment, ScaleChoice | None, list[tuple[str, float | None, Pooled, str]]]:
+    """What the template needs: rows of policy in words, scale, numbers and how the scale was chosen, all on the same episodes."""
     choice = experiment.choose_scale()
-    seeds = None if choice is None else choice.seeds
     policies = [] if choice is None else [("QGPO", scale_name(choice.scale), choice.how)]
     policies += [(words, policy, "") for policy, words in _BASELINES.items()]
+    seeds = None if choice is None else choice.seeds
     rows = [(words, scale_of(policy), experiment.pooled(policy, seeds), how) for words, policy, how in policies]
-    return [row for row in rows if row[2] is not None]
+    return experiment, choice, [row for row in rows if row[2] is not None]
 
 
 def _cell(text: object) -> str:
@@ -162,12 +152,12 @@ def scale_figure(experiments: Sequence[Experiment]) -> Figure:
         points = [_point(experiment.pooled(scale_name(scale))) for scale in scales]
         if points:
             means, lows, highs = zip(*points, strict=True)
-            ax.plot(scales, means, "o-", color=_COLOURS["QGPO"], label=f"QGPO, {len(experiment.runs)} training seeds")
-            ax.fill_between(scales, lows, highs, color=_COLOURS["QGPO"], alpha=0.2, linewidth=0)
-        for policy in (CLONING, BEST_OF_K):
+            ax.plot(scales, means, "o-", color=POLICY_COLOURS["guided"], label=f"QGPO, {len(experiment.runs)} training seeds")
+            ax.fill_between(scales, lows, highs, color=POLICY_COLOURS["guided"], alpha=0.2, linewidth=0)
+        for policy, colour in ((CLONING, POLICY_COLOURS["cloning"]), (BEST_OF_K, POLICY_COLOURS["best of K"])):
             pooled = experiment.pooled(policy)
             if pooled is not None:
-                ax.axhline(_point(pooled)[0], color=_COLOURS[policy], linestyle="--", label=_BASELINES[policy])
+                ax.axhline(_point(pooled)[0], color=colour, linestyle="--", label=_BASELINES[policy])
         measured = "return" if first.score is None else "normalised score"
         task = first.data if first.environment == first.data else f"{first.data} in {first.environment}"
         ax.set(xlabel="guidance scale s", ylabel=f"{measured}, mean and 95 % interval")

@@ -1,7 +1,5 @@
 """The maze lab: choose a state of the maze, and see what guides its actions and where the guided policy drives."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -115,8 +113,7 @@ class MazeLab(WorkingWidget):
     def _check_place(self, proposal: dict) -> list[float]:
         if len(proposal["value"]) != 2:
             raise ValueError(f"place: expected two numbers (x, y), got {len(proposal['value'])}")
-        x, y, *_ = maze.check_state([*proposal["value"], 0.0, 0.0], name="place")
-        return [float(x), float(y)]
+        return maze.check_state([*proposal["value"], 0.0, 0.0], name="place")[:2].tolist()
 
     @traitlets.validate(*_RANGES)
     def _check_range(self, proposal: dict) -> float:
@@ -135,11 +132,8 @@ class MazeLab(WorkingWidget):
 
     def _changed(self, change: dict) -> None:
         self.status = ""
-        if change["name"] != "t" and (self.rollout or self.paths):
-            self._worker.idle = True  # whatever is driving has become stale
-            with self.hold_trait_notifications():
-                self.paths = {}
-                self.rollout = False
+        if change["name"] != "t":
+            self.rollout = False  # whatever is driving has become stale
         self._worker.start()
 
     def _toggled(self, _change: dict) -> None:

@@ -7,8 +7,6 @@ state but for the distance run, which nothing depends on. So the one question th
 state's actions is better?
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.stats import rankdata
