@@ -107,7 +107,7 @@ def choose_config(name: str, preset: str | None, settings: Mapping[str, object])
             raise ValueError(
                 f"{name}: expected --preset ({', '.join(PRESETS)}) or --family ({', '.join(FAMILIES)}), since {known}"
             )
-    base = QGPOConfig.preset(preset).to_dict()
+    base = PRESETS[check_name(preset, PRESETS, name="preset")].to_dict()
     return preset, QGPOConfig.from_dict(base | settings | {"family": family or base["family"]})
 
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 from cepkit.diffusion.process import PARAMETRISATIONS
 from cepkit.diffusion.schedules import Schedule, VPLinear
 from cepkit.rl.data.scores import FAMILIES
-from cepkit.validation import LARGEST_INTEGER, Configuration, check_name, setting
+from cepkit.validation import LARGEST_INTEGER, Configuration, setting
 
 Q_SCALES = ("none", "std", "state")
 DECAYS = ("constant", "cosine")
@@ -120,15 +120,6 @@ class QGPOConfig(Configuration):
     def stream(self, name: str) -> int:
         """The seed of one of the random streams of a run."""
         return len(STREAMS) * self.seed + STREAMS.index(name)
-
-    @classmethod
-    def preset(cls, name: str) -> QGPOConfig:
-        """One of `PRESETS` by name.
-
-        Raises:
-            ValueError: an unknown name.
-        """
-        return PRESETS[check_name(name, PRESETS, name="preset")]
 
 
 _LOCOMOTION = QGPOConfig(

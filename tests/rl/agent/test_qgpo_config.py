@@ -21,7 +21,7 @@ def test_the_papers_settings():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_survive_json(name):
-    config = QGPOConfig.preset(name)
+    config = PRESETS[name]
     assert QGPOConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config and config.family in FAMILIES
 
 
@@ -58,8 +58,3 @@ def test_wrong_settings_are_refused_by_name(settings, message):
 def test_settings_of_earlier_versions_are_accepted_where_they_hold_what_is_now_fixed():
     earlier = {"beta_q": 1.0, "backup": "softmax", "support_method": "dpmpp2m", "critic_batch": 256, "compile": False}
     assert QGPOConfig.from_dict({"beta": 2.0, **earlier}) == QGPOConfig(beta=2.0)
-
-
-def test_an_unknown_preset_is_refused():
-    with pytest.raises(ValueError, match="preset: expected one of .*maze"):
-        QGPOConfig.preset("mazes")
