@@ -61,7 +61,7 @@ lint: $(READY) ## check style, notebooks included
 size: $(READY) ## print how large each room is, against the limits
 	$(PY) tests/structure/size.py
 
-mutations: $(READY) ## plant forty defects one by one and see whether the tests notice
+mutations: $(READY) ## plant defects one by one and see whether the tests notice each
 	$(PY) tests/mutations/run.py
 
 format: $(READY) ## apply the style

@@ -64,3 +64,8 @@ def pytest_xdist_make_scheduler(config, log):
             return "browser" if nodeid.startswith("tests/browser/") else super()._split_scope(nodeid)
 
     return OneBrowser(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+def pytest_collection_modifyitems(items):
+    """Notebooks, the longest, begin first, so that no worker waits for another at the end."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")

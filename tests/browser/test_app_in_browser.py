@@ -95,7 +95,6 @@ def test_the_page_raises_no_script_error(page):
     assert page.errors == []
 
 
-@pytest.mark.slow
 def test_a_page_that_is_left_gives_its_kernel_back(page, browser, app_url):
     """Each visitor has a kernel, and it goes when the page does."""
     context = browser.new_context()

@@ -59,7 +59,6 @@ def test_sliders_move_by_keyboard(page, name):
     wait_until_drawn(page, **{name: before, "stage": "full"})
 
 
-@pytest.mark.slow
 def test_everything_is_reached_by_tab(page):
     control(page, "toy_name").focus()
     reached = set()
@@ -174,7 +173,6 @@ def test_the_page_raises_no_script_error(page):
     assert page.errors == []
 
 
-@pytest.mark.slow
 def test_a_field_that_fails_is_named_and_the_slider_still_works(browser, lab_url):
     cell = """from cepkit.lab import GuidanceLab
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from jupyter_pages import run_all, stop_kernel, write_notebook
+from lengths import slow
 
-pytestmark = pytest.mark.slow
 ROOT, NOTEBOOK = ".cepkit-maze", "maze_lab"
 SCREENS = Path(__file__).parents[2] / "build" / "screens"
 CELL = """from cepkit.rl import load_run
@@ -89,6 +89,7 @@ def test_sliders_move_by_keyboard(page):
     wait(page, "drawn.state[2] < 0")
 
 
+@pytest.mark.slow
 def test_a_drive_grows_until_it_is_over_and_a_new_place_clears_it(page):
     page.get_by_role("button", name="rollout").click()
     wait(page, "drawn.steps > 0 && drawn.steps < 300")
@@ -101,7 +102,7 @@ def test_a_drive_grows_until_it_is_over_and_a_new_place_clears_it(page):
     wait(page, "drawn.steps === 0 && !drawn.rollout")
 
 
-@pytest.mark.parametrize("width", [1200, 700])
+@pytest.mark.parametrize("width", [700, *slow(1200)])
 def test_nothing_is_clipped_on_a_narrower_page(page, width):
     page.set_viewport_size({"width": width, "height": 1000})
     page.wait_for_timeout(500)

@@ -1,4 +1,4 @@
-"""Forty planted defects, from every room of the library: what a test suite is for.
+"""Planted defects from every room of the library: what a test suite is for.
 
 Each is a piece of text that occurs exactly once in a file, what takes its place, and what is then broken. The tests named with
 it are only where to look first; `run.py` goes on to the whole short suite.

@@ -1,6 +1,6 @@
 """Plant defects one by one in a copy of the tree and see whether the short suite notices each; exit 1 where one goes unnoticed.
 
-    python tests/mutations/run.py                 all forty
+    python tests/mutations/run.py                 all of them
     python tests/mutations/run.py cep-sign ...    only these
     python tests/mutations/run.py --all           ask the slow tests too about what the short suite misses
 

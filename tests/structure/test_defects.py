@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[1] / "mutations"
 
 
 def test_there_are_forty_over_all_rooms():
-    assert len(DEFECTS) == 40 and len({defect.name for defect in DEFECTS}) == 40
+    assert len({defect.name for defect in DEFECTS}) == len(DEFECTS) >= 40
     rooms = {Path(defect.file).parts[1] for defect in DEFECTS}
     assert rooms >= {"diffusion", "truth", "learning", "course", "canvas", "lab", "debugger", "rl", "commands"}
 
