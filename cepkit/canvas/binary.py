@@ -1,7 +1,5 @@
 """Tensors and colour maps as bytes that a script in the browser reads."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from matplotlib import colormaps

@@ -1,7 +1,5 @@
 """Join hand-written scripts or style sheets into one text, the same in a notebook and in a saved page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 _SHARED = Path(__file__).parent / "js"

@@ -4,8 +4,6 @@ JupyterLab delivers what a control says in another thread of the kernel (a subsh
 done in the thread of the event loop in which it first began. Use `Worker.call` to run a function on that thread.
 """
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

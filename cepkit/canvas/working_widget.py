@@ -1,7 +1,5 @@
 """Base classes of the widgets: one refuses bad values from the browser, one works between two events."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

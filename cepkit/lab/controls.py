@@ -1,7 +1,5 @@
 """The controls of the lab as traits that the browser shares; their labels and ranges are in `js/lab.js`."""
 
-from __future__ import annotations
-
 import traitlets
 
 from cepkit.canvas.working_widget import WorkingWidget

@@ -1,7 +1,5 @@
 """A toy of one's own: paint points and their energies with a brush."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Draw a toy, then see it guided exactly or learned."""
 
-from __future__ import annotations
-
 import ipywidgets
 
 from cepkit.lab.draw_your_own import STD, DrawYourOwn

@@ -7,8 +7,6 @@ Noise does not mix the axes, so seen at the points (x_i, y_j) of a grid every co
 are matrix products; the noised target has the same A and B with other weights w.
 """
 
-from __future__ import annotations
-
 import math
 from collections import OrderedDict
 from collections.abc import Callable

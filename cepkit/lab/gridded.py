@@ -6,8 +6,6 @@ the products underflow, is handed to the `Mixture` itself or to a wider grid. Ho
 whoever uses it: the truth is one call away.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -47,7 +45,7 @@ class GriddedTruth:
         centre: tuple[float, float] = (0.0, 0.0),
         extent: float = 4.5,
         side: int = 128,
-        beyond: GriddedTruth | None = None,
+        beyond: "GriddedTruth | None" = None,
     ) -> None:
         self.truth, self.beyond, self.side, self.extent = truth, beyond, side, extent
         self.centre = torch.tensor(centre, dtype=torch.float64)

@@ -1,7 +1,5 @@
 """The guidance lab: the same particles under several estimators, with every field and map, beside the exact truth."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import time

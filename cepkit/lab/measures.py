@@ -3,8 +3,6 @@
 Generators that pause with `yield`, like those of `cepkit.lab.simulation`.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
 from functools import partial

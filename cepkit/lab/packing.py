@@ -1,7 +1,5 @@
 """Pack paths, maps and measures for the browser: little-endian binary in dictionaries, pictures as bytes between limits."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """The lab as one self-contained page: the kernel's answers are computed beforehand at several scales and seeds."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Iterable

@@ -4,8 +4,6 @@ A guard lets a callable fail without taking the other panels with it. The first 
 goes on without guidance.
 """
 
-from __future__ import annotations
-
 import math
 import traceback
 from collections.abc import Iterable, Iterator, Mapping

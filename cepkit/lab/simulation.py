@@ -5,11 +5,9 @@ drop work that a newer setting has made stale. Sums over the data are looked up 
 the mixture itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -113,10 +111,10 @@ class Simulation:
         self.estimators = Estimators(tables, estimators, self.schedule, beta=beta, train_steps=train_steps)
         self._measures = Measures(toy, self.gridded, self.schedule)
 
-    def on(self, toy: Toy) -> Simulation:
+    def on(self, toy: Toy) -> Self:
         """The same panels on another toy; networks are yet to be trained there."""
         mine = self.estimators
-        other = Simulation(toy, mine.given, beta=mine.trained_at, train_steps=mine.train_steps)
+        other = type(self)(toy, mine.given, beta=mine.trained_at, train_steps=mine.train_steps)
         other.estimators.choose(mine.names)
         return other
 

@@ -6,8 +6,6 @@ each t serves every beta. Off the grid the same difference is taken of the mixtu
 less than the spacing DPS has ridges that no grid resolves: single particles then end elsewhere, as after any small change.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
