@@ -22,6 +22,9 @@ from torch.nn.functional import softplus
 
 from cepkit.validation import check_number, check_time
 
+# theta_0 and theta_1 - theta_0 of the cosine schedule
+_START, _WHOLE_TURN = math.pi / 2 * 0.008 / 1.008, math.pi / 2 * 0.9946 / 1.008
+
 
 class Schedule(ABC):
     """A variance-preserving noise schedule. Times and results have the same shape and dtype."""
@@ -96,35 +99,24 @@ class VPLinear(Schedule):
 class VPCosine(Schedule):
     """VP-cosine schedule.
 
-    Nichol & Dhariwal's curve reaches alpha = 0 at its end, where log_snr is not finite; time is
-    therefore mapped to [0, `end`] of it, with DPM-Solver's value 0.9946 (Lu et al. 2022).
+    Nichol & Dhariwal's curve reaches alpha = 0 at its end, where log_snr is not finite; time is therefore mapped to
+    [0, 0.9946] of it, with DPM-Solver's value (Lu et al. 2022).
     """
 
-    offset: float = 0.008
-    end: float = 0.9946
-
-    def __post_init__(self) -> None:
-        check_number(self.offset, name="offset", low=1e-8, high=1.0)
-        check_number(self.end, name="end", low=1e-3, high=0.9999)
-
-    @property
-    def _start(self) -> float:
-        return math.pi / 2 * self.offset / (1 + self.offset)
-
-    def _turn(self, t: Tensor | float) -> Tensor:
-        """theta_t - theta_0."""
-        return math.pi / 2 * self.end * check_time(t) / (1 + self.offset)
-
     def log_alpha(self, t: Tensor | float) -> Tensor:
-        return (self._turn(t) + self._start).cos().log() - math.log(math.cos(self._start))
+        return (self._turn(t) + _START).cos().log() - math.log(math.cos(_START))
 
     def sigma_squared(self, t: Tensor | float) -> Tensor:
         turn = self._turn(t)
-        return turn.sin() * (turn + 2 * self._start).sin() / math.cos(self._start) ** 2
+        return turn.sin() * (turn + 2 * _START).sin() / math.cos(_START) ** 2
 
     def t_from_log_snr(self, log_snr: Tensor | float) -> Tensor:
         log_snr = self._reachable(log_snr)
         alpha_squared, sigma_squared = torch.sigmoid(log_snr), torch.sigmoid(-log_snr)
-        sine = (sigma_squared + alpha_squared * math.sin(self._start) ** 2).sqrt()
-        cosine = alpha_squared.sqrt() * math.cos(self._start)
-        return (torch.atan2(sine, cosine) - self._start) * (1 + self.offset) / (math.pi / 2 * self.end)
+        sine = (sigma_squared + alpha_squared * math.sin(_START) ** 2).sqrt()
+        cosine = alpha_squared.sqrt() * math.cos(_START)
+        return (torch.atan2(sine, cosine) - _START) / _WHOLE_TURN
+
+    def _turn(self, t: Tensor | float) -> Tensor:
+        """theta_t - theta_0."""
+        return _WHOLE_TURN * check_time(t)

@@ -48,25 +48,15 @@ class Mixture:
         self._tilts: dict[float, Mixture] = {}
 
     @classmethod
-    def from_points(cls, x: Tensor, energy: Tensor, *, weight: Tensor | None = None, std: float = 0.0) -> Mixture:
+    def from_points(cls, x: Tensor, energy: Tensor, *, std: float = 0.0) -> Mixture:
         """The empirical distribution of points (n, D) with energies (n,), each blurred by `std`."""
         x = as_float64(x, "x")
         if x.ndim != 2 or 0 in x.shape:
             raise ValueError(f"x: expected shape (n, D) with at least one point, got {tuple(x.shape)}")
         check_points(x, None, name="x")
         energy = _per_point(energy, x, "energy")
-        if weight is None:
-            log_weight = x.new_zeros(x.shape[0])
-        else:
-            weight = _per_point(weight, x, "weight")
-            if not bool((weight >= 0).all()) or not float(weight.sum()) > 0:
-                raise ValueError(
-                    f"weight: expected non-negative weights with a positive sum, got a least weight of {float(weight.min()):g} "
-                    f"and a sum of {float(weight.sum()):g}"
-                )
-            log_weight = weight.log()
         std = check_number(std, name="std", low=0.0)
-        return cls(Components(log_weight, x, x.new_tensor([std]), energy, torch.zeros_like(energy).long()))
+        return cls(Components(x.new_zeros(len(x)), x, x.new_tensor([std]), energy, torch.zeros_like(energy).long()))
 
     # -- what it is made of ------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import softmax
 
+from cepkit.truth.components import Components
 from cepkit.truth.exact import Mixture
 
 
@@ -27,7 +28,8 @@ class Cloud:
         """The library's mixture, with energies shifted by a constant and points in the opposite order."""
         columns = [torch.tensor(column) for column in (self.points, self.energy + shift, self.weight)]
         points, energy, weight = (column.flip(0) if backwards else column for column in columns)
-        return Mixture.from_points(points, energy, weight=weight, std=self.std)
+        width, mode = torch.tensor([self.std], dtype=torch.float64), torch.zeros(len(points), dtype=torch.long)
+        return Mixture(Components(weight.log(), points, width, energy, mode))
 
     def log_q(self, x_t, t):
         return torch.from_numpy(gaussians_log_q(x_t.numpy(), t, self.points, self.std, self.log_weight))

@@ -122,14 +122,6 @@ def test_energies_any_number_of_e_folds_apart_keep_their_guidance(spread, dtype,
     assert_rows_close(fields.guidance.double(), exact, rtol=max(tolerance, 1e-6), atol=max(tolerance, 1e-6))
 
 
-def test_a_point_of_weight_zero_is_not_there(generator):
-    x, energy = torch.randn(4, 2, generator=generator, dtype=torch.float64), torch.arange(4.0)
-    weight = torch.tensor([1.0, 2.0, 0.5, 0.0])
-    with_it = Mixture.from_points(x, energy, weight=weight).fields(x, 0.2, 3.0, LINEAR)
-    without = Mixture.from_points(x[:3], energy[:3], weight=weight[:3]).fields(x, 0.2, 3.0, LINEAR)
-    torch.testing.assert_close(tuple(with_it), tuple(without))
-
-
 # -- gradients, on every toy -------------------------------------------------------------------------------------------
 
 

@@ -258,9 +258,6 @@ BAD_KEYWORDS = {
     "negative blur": ({"std": -0.1}, "std"),
     "NaN blur": ({"std": math.nan}, "std"),
     "blur in words": ({"std": "0.1"}, "std"),
-    "negative weight": ({"weight": [1.0, -1.0, 1.0]}, "weight"),
-    "no weight at all": ({"weight": [0.0, 0.0, 0.0]}, "weight"),
-    "weights of another length": ({"weight": [1.0, 1.0]}, "weight"),
 }
 
 
