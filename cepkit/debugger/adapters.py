@@ -129,11 +129,7 @@ class DiscreteSchedule(Schedule):
         return torch.lerp(nodes[low], nodes[low + 1], at - low).to(t.dtype)
 
     def t_from_log_snr(self, log_snr: Tensor | float) -> Tensor:
-        """The time of this log_snr; values above the model's least noise give 0.
-
-        Raises:
-            ValueError: a value below the schedule's at t = 1, or not a number.
-        """
+        """The time of this log_snr; values above that of the model's least noise give 0."""
         log_snr = self._reachable(log_snr)
         rising = self._nodes.flip(0).to(log_snr.device)
         wanted = log_snr.double().clamp(rising[0], rising[-1])
@@ -168,8 +164,7 @@ def from_diffusers(
     levels = getattr(scheduler, "alphas_cumprod", None)
     if levels is None:
         raise ValueError(f"scheduler: expected an object with alphas_cumprod, got {type(scheduler).__name__}")
-    kind = _read_config(scheduler, "prediction_type")
-    parametrisation = _PREDICTIONS[check_name(kind, _PREDICTIONS, name="scheduler.config.prediction_type")]
+    kind = check_name(_read_config(scheduler, "prediction_type"), _PREDICTIONS, name="scheduler.config.prediction_type")
     if shape is None:
         channels, side = _read_config(unet, "in_channels"), _read_config(unet, "sample_size")
         shape = (channels, side, side) if isinstance(side, int) else (channels, *(side or ()))
@@ -184,7 +179,7 @@ def from_diffusers(
         variance_follows = isinstance(value, Tensor) and value.ndim > 1 and value.shape[1] == 2 * shape[0]
         return value[:, : shape[0]] if variance_follows else value
 
-    return from_module(flat, schedule, parametrisation, time=schedule.index), schedule
+    return from_module(flat, schedule, _PREDICTIONS[kind], time=schedule.index), schedule
 
 
 def _read_config(owner: object, name: str) -> Any:

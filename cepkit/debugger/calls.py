@@ -27,15 +27,9 @@ class Fault:
 
 
 class RecordedCallable:
-    """A user's callable (x_t, t) -> tensor whose mistakes are recorded instead of raised.
+    """A user's callable (x_t, t) -> tensor, by its name in findings, whose mistakes are recorded instead of raised.
 
-    Args:
-        function: the callable.
-        name: its name in findings.
-        per_point: whether it returns one number per point, as an energy does, instead of a vector.
-
-    Raises:
-        ValueError: `function` is not callable.
+    With `per_point` it returns one number per point, as an energy does, instead of a vector.
     """
 
     def __init__(self, function: Callable, name: str, *, per_point: bool = False) -> None:
@@ -49,16 +43,16 @@ class RecordedCallable:
     def __call__(self, x: Tensor, t: float | Tensor, *, within: float = math.inf) -> Tensor | None:
         """The value at x (n, D), detached, NaN in rows where x is not finite; None if the call failed.
 
-        Args:
-            within: record values that are not finite only at points whose coordinates are all smaller than this. Points further
-                out may be the consequence of another fault.
+        Values that are not finite are recorded only at points whose coordinates are all smaller than `within`. Points further out
+        may be the consequence of another fault.
         """
         t = torch.as_tensor(t, dtype=torch.float64).detach().cpu()
         finite = torch.isfinite(x).all(-1)
         points = x.detach()[finite]
         self.calls += 1
+        whole = x.new_full(x.shape[:-1] if self.per_point else x.shape, torch.nan)
         if not len(points):
-            return x.new_full(x.shape[:-1] if self.per_point else x.shape, torch.nan)
+            return whole
         value = self._checked(self._call(points, t), points, float(t))
         if value is None:
             return None
@@ -66,9 +60,6 @@ class RecordedCallable:
         if bool(bad.any()):
             came = f"{int(bad.sum())} of {len(points)} points"
             self._record(Fault("non-finite", float(t), came, float(bad.double().mean()), points[bad].cpu()))
-        if bool(finite.all()):
-            return value
-        whole = x.new_full((len(x), *value.shape[1:]), torch.nan)
         whole[finite] = value
         return whole
 
@@ -82,8 +73,7 @@ class RecordedCallable:
     def minus_gradient(self, x: Tensor, t: float, reach: float) -> tuple[Tensor | None, str]:
         """-grad of an energy at x (n, D), and how it was found: by automatic differentiation or else by central differences.
 
-        Args:
-            reach: a length of the domain, which sets the step of the differences.
+        The length `reach` of the domain sets the step of the differences.
         """
         leaf = x.detach().clone().requires_grad_(True)
         with torch.enable_grad():

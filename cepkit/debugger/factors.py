@@ -7,8 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cepkit.debugger.thresholds import FACTOR_MATCH
 from cepkit.diffusion.schedules import Schedule
+
+ZERO_SHARE = 1e-6  # a field below this share of the score changes nothing that a sampler could show
+FACTOR_MATCH = 0.08  # a known factor matches if it is this near in logarithm
 
 _POWERS = {  # of alpha_t and sigma_t
     "alpha_t": (1, 0),
@@ -70,34 +72,25 @@ def fit_factor(given: Tensor, reference: Tensor) -> FactorFit:
 
 
 def known_factor(factors: Mapping[float, float], schedule: Schedule) -> str | None:
-    """The name of a factor c(t), such as "sigma_t", "-1/alpha_t", "-1" or "2.00": "1" if it is 1, None if it has no name.
-
-    Args:
-        factors: c at each t, at least one.
-    """
+    """The name of a factor c(t), given at one t or more, such as "sigma_t", "-1/alpha_t", "1" or "2.00"; None if it has none."""
     times = torch.tensor(list(factors), dtype=torch.float64)
     c = torch.tensor(list(factors.values()), dtype=torch.float64)
     if not bool(torch.isfinite(c).all()) or not (bool((c > 0).all()) or bool((c < 0).all())):
         return None
     sign, log_c = "" if float(c[0]) > 0 else "-", c.abs().log()
     alpha, sigma = schedule.log_alpha(times), schedule.sigma(times).log()
-
-    def spread(log_factor: Tensor, *, free: bool = False) -> float:
-        rest = log_c - log_factor
-        return float((rest - rest.mean() if free else rest).square().mean().sqrt())
-
-    one = torch.zeros_like(log_c)
-    if spread(one) < FACTOR_MATCH:
+    # what a known factor leaves of log c: about 0 if c is that factor, about a constant if c is a multiple of it
+    left = {name: log_c - (p * alpha + q * sigma) for name, (p, q) in _POWERS.items()}
+    same = min(left, key=lambda name: float(left[name].square().mean()))
+    multiple = min(left, key=lambda name: float(left[name].var(correction=0)))
+    if log_c.square().mean().sqrt() < FACTOR_MATCH:
         return sign + "1"
-    if len(c) > 1 and spread(one, free=True) < FACTOR_MATCH:
-        return f"{sign}{math.exp(float(log_c.mean())):.2f}"
-    curves = {name: p * alpha + q * sigma for name, (p, q) in _POWERS.items()}
-    best = min(curves, key=lambda name: spread(curves[name]))
-    if spread(curves[best]) < FACTOR_MATCH:
-        return sign + best
-    best = min(curves, key=lambda name: spread(curves[name], free=True))
-    if len(c) > 2 and spread(curves[best], free=True) < FACTOR_MATCH:
-        return f"{sign}{math.exp(float((log_c - curves[best]).mean())):.2f} {best}"
+    if len(c) > 1 and log_c.std(correction=0) < FACTOR_MATCH:
+        return f"{sign}{float(log_c.mean().exp()):.2f}"
+    if left[same].square().mean().sqrt() < FACTOR_MATCH:
+        return sign + same
+    if len(c) > 2 and left[multiple].std(correction=0) < FACTOR_MATCH:
+        return f"{sign}{float(left[multiple].mean().exp()):.2f} {multiple}"
     return None
 
 

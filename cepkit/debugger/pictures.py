@@ -92,12 +92,10 @@ def guidance_field(ax: Axes, arrays: Arrays) -> Axes:
     _backdrop(ax, arrays, level)
     every = slice(1, None, 2)
     grid, field = arrays["grid"][every, every], arrays["guidance"][level][every, every]
-    size = np.linalg.norm(field, axis=-1)
-    bad = ~np.isfinite(size)
+    bad = ~np.isfinite(field).all(-1)
+    field = np.where(bad[..., None], 0.0, field)
     # arrows as long as their root: the field spans decades, and its direction is what one looks for
-    with np.errstate(invalid="ignore", divide="ignore"):
-        arrow = np.where((size > 0)[..., None], field / np.sqrt(size)[..., None], 0.0)
-    arrow[bad] = 0.0
+    arrow = field / np.sqrt(np.maximum(np.linalg.norm(field, axis=-1, keepdims=True), 1e-30))
     cell = np.ptp(arrays["domain"][0]) / len(grid)
     arrow *= 1.2 * cell / max(np.linalg.norm(arrow, axis=-1).max(), 1e-12)
     ax.quiver(grid[..., 0], grid[..., 1], arrow[..., 0], arrow[..., 1], angles="xy", scale_units="xy", scale=1, width=0.005)
@@ -128,8 +126,7 @@ def steps(ax: Axes, arrays: Arrays) -> Axes:
 def energies(ax: Axes, arrays: Arrays) -> Axes:
     """The energies of guided samples beside those of exact ones."""
     samples, exact = arrays["sample_energies"], arrays["exact_energies"]
-    both = np.concatenate([samples, exact])
-    bins = np.linspace(both.min(), max(both.max(), both.min() + 1e-6), 25)
+    bins = np.histogram_bin_edges(np.concatenate([samples, exact]), 24)
     for values, label, colour in ((exact, "exact", _EXACT), (samples, "guided samples", _MODEL)):
         ax.hist(values, bins=bins, density=True, alpha=0.6, label=label, color=colour)
     ax.set(xlabel="energy E", ylabel="density")

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from cepkit.debugger.findings import SEVERITIES, Finding
 from cepkit.debugger.pictures import PICTURES
+from cepkit.validation import check_name
 
 _TEMPLATE = jinja2.Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8"), autoescape=True)
 
@@ -39,26 +40,22 @@ class Report:
         Raises:
             ValueError: there is none; the message lists those there are.
         """
-        found = [item for item in self.findings if item.check == check]
-        if not found:
-            known = ", ".join(sorted({item.check for item in self.findings}))
-            raise ValueError(f"check: expected one of {known}, got {check!r}")
-        return found[0]
+        check_name(check, sorted({item.check for item in self.findings}), name="check")
+        return next(item for item in self.findings if item.check == check)
 
     @property
     def worst(self) -> str:
         """The severest severity: "ok" if nothing is wrong."""
-        return self.findings[0].severity if self.findings else "ok"
+        return self.findings[0].severity
 
     @property
     def summary(self) -> str:
         """The number of findings of each severity, in words."""
         count = Counter(item.severity for item in self.findings)
-        parts = [f"{count[s]} {s if s == 'ok' or count[s] == 1 else s + 's'}" for s in reversed(SEVERITIES) if count[s]]
-        return ", ".join(parts) or "nothing was checked"
+        return ", ".join(f"{count[s]} {s if s == 'ok' or count[s] == 1 else s + 's'}" for s in reversed(SEVERITIES) if count[s])
 
     def __str__(self) -> str:
-        width = max((len(item.check) for item in self.findings), default=0)
+        width = max(len(item.check) for item in self.findings)
         lines = [f"Field debugger: {self.summary}", f"({self.heading})"]
         for item in self.findings:
             severity = item.severity.upper() if item.severity in ("warning", "error") else item.severity

@@ -1,6 +1,6 @@
 """The scene that the checks look at: the arguments, the points where the noisy density matters, and the fields on them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import NamedTuple
 
@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cepkit.debugger.arguments import check_support, check_times, check_truth, device_and_dtype
+from cepkit.debugger.adapters import modules_of
 from cepkit.debugger.calls import RecordedCallable
 from cepkit.debugger.factors import finite_rows
 from cepkit.debugger.slices import Domain, Slice
-from cepkit.debugger.thresholds import CREDIBLE
 from cepkit.diffusion.denoisers import Denoiser, FunctionDenoiser, predict
 from cepkit.diffusion.guidance import same_schedule
 from cepkit.diffusion.process import perturb
@@ -21,9 +20,11 @@ from cepkit.diffusion.schedules import Schedule
 from cepkit.truth.exact import Mixture
 from cepkit.truth.fields import ExactDenoiser
 from cepkit.truth.metrics import PROBE_TIMES
-from cepkit.validation import check_number
+from cepkit.validation import as_float64, check_beta, check_number, check_points
 
 GRID_SIDE = 36  # points along a side of the pictures
+DIVERGED = 1e3  # times the domain's half width
+CREDIBLE = 4.0  # times the domain's largest coordinate: values that are not finite count on sampled paths up to here
 # what is added to the seed for each use of randomness, so that no two share their numbers
 _STREAMS = {
     "data": 0, "target": 1, "support": 3, "null band": 4, "start": 5, "full noise": 7, "exact samples": 8,
@@ -70,7 +71,7 @@ class Scene:
         beta: float | None = None,
         scale: float = 1.0,
         slice: Slice | None = None,
-        times: Iterable[float] = PROBE_TIMES,
+        times: Sequence[float] = PROBE_TIMES,
         particles: int = 512,
         steps: int = 25,
         seed: int = 0,
@@ -92,15 +93,26 @@ class Scene:
             raise ValueError(f"schedule: expected a cepkit Schedule such as VPLinear(), got {type(schedule).__name__}")
         for name, function in given.items():
             same_schedule(function, self.schedule, name)
-        self.truth, self.beta = check_truth(truth, beta, self.plane)
-        self.support = check_support(support, self.plane)
-        self.device, self.dtype = device_and_dtype(device, self.support, given.values())
+        if not isinstance(truth, Mixture | None):
+            raise ValueError(f"truth: expected a cepkit.truth.exact.Mixture, got {type(truth).__name__}")
+        if truth is not None and truth.dim != self.plane.dim:
+            raise ValueError(f"truth: expected the {self.plane.dim} dimensions of the slice, got {truth.dim}; give slice=...")
+        self.truth, self.beta = truth, 0.0 if truth is None and beta is None else check_beta(beta)
+        self.support = None if support is None else check_points(support, self.plane.dim, name="support").detach()
+        if support is not None and (support.ndim != 2 or len(support) < 16):
+            raise ValueError(f"support: expected at least 16 points, shape (m, {self.plane.dim}), got {tuple(support.shape)}")
+        example = _first_parameter(given.values()) if support is None else support
+        self.device = example.device if device is None else torch.device(device)
+        self.dtype = torch.promote_types(example.dtype, torch.float32)
         if score is None and truth is not None:
             score = ExactDenoiser(truth, self.schedule)
         if isinstance(score, Denoiser):
             self.score = RecordedCallable(partial(predict, score, "score"), "score")
         self.domain = Domain.of(domain)
-        self.times = check_times(times)
+        levels = as_float64(times, "times").reshape(-1).tolist()
+        self.times = tuple(sorted({check_number(t, name="times", low=1e-4, high=1.0) for t in levels}))
+        if not self.times:
+            raise ValueError("times: expected at least one noise level in (0, 1], got none")
         self.scale = check_number(scale, name="scale")
         self.particles = check_number(particles, name="particles", low=16, integer=True)
         self.steps = check_number(steps, name="steps", low=1, integer=True)
@@ -111,10 +123,6 @@ class Scene:
     def generator(self, stream: str, index: int = 0) -> torch.Generator:
         """A fresh generator for one use of randomness, such as "start"."""
         return torch.Generator(self.device).manual_seed(self.seed + _STREAMS[stream] + index)
-
-    @property
-    def callables(self) -> list[RecordedCallable]:
-        return [function for function in (self.score, self.guidance, self.energy) if function is not None]
 
     @cached_property
     def uv(self) -> Tensor:
@@ -216,7 +224,7 @@ class Scene:
         if self.score is None:
             return None
         shape = (n or self.particles, self.plane.dim)
-        noise = initial_noise(shape, generator=self.generator("start"), dtype=self.dtype, device=self.device)
+        noise = initial_noise(shape, generator=self.generator("start"), dtype=self.dtype)
         # values that are not finite are a fault near the data and the noise; further out they may be a consequence
         within = CREDIBLE * max(1.0, float(self.grid.abs().max()))
 
@@ -227,7 +235,7 @@ class Scene:
             score = self.score(x_t, t, within=within)
             force = self.guidance(x_t, t, within=within) if scale and self.guidance is not None else 0.0
             if score is None or force is None:
-                raise CallFailed(f"the {'score' if score is None else 'guidance'} failed at t = {float(t):.3g}")
+                raise CallFailed
             return score + scale * force
 
         denoiser = FunctionDenoiser(total, self.schedule, "score")
@@ -235,3 +243,9 @@ class Scene:
             return list(sampling_steps(denoiser, noise, steps=steps))
         except CallFailed:
             return None
+
+
+def _first_parameter(callables: Iterable[object]) -> Tensor:
+    """Of the torch modules that the callables use; an empty tensor on the CPU if there is none."""
+    parameters = (p for function in callables for module in modules_of(function) for p in module.parameters())
+    return next(parameters, torch.empty(0))

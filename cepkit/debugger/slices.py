@@ -59,14 +59,12 @@ class Slice:
         """The plane through three points (D,): `a` is its origin, `b` lies on the first axis."""
         a, b, c = (as_float64(point, name) for point, name in ((a, "a"), (b, "b"), (c, "c")))
         if a.ndim != 1 or len(a) < 2 or a.shape != b.shape or a.shape != c.shape:
-            shapes = f"{tuple(a.shape)}, {tuple(b.shape)}, {tuple(c.shape)}"
+            shapes = [tuple(point.shape) for point in (a, b, c)]
             raise ValueError(f"a, b, c: expected three points of one shape (D,), got {shapes}")
-        first = b - a
-        first = first / first.norm().clamp_min(1e-300)
-        second = (c - a) - ((c - a) @ first) * first
-        if not float(second.norm()) > 1e-9 * float((c - a).norm()) or not float((b - a).norm()) > 0:
+        basis, sides = torch.linalg.qr(torch.stack([b - a, c - a], -1))
+        if not float(sides.diagonal().abs().min()) > 1e-9 * float(sides.norm()):
             raise ValueError("c: expected three points that are not on one line, got a degenerate triangle")
-        return cls(a, torch.stack([first, second / second.norm()]))
+        return cls(a, (basis * sides.diagonal().sign()).T)
 
     @property
     def dim(self) -> int:

@@ -211,7 +211,7 @@ GOOD = {"score": DENOISER, "guidance": EXACT, "domain": 4.5}
         ({"support": torch.zeros(50, 3)}, r"support: expected shape \(..., 2\)"),
         ({"support": torch.zeros(5, 2)}, "support: expected at least 16 points"),
         ({"support": [1, 2]}, "support: expected"),
-        ({"support": lambda x, t: x[:, 0]}, "support: expected points"),
+        ({"support": lambda x, t: x[:, 0]}, "support: expected a torch.Tensor"),
     ],
 )
 def test_a_wrong_argument_is_refused_by_name(settings, message):

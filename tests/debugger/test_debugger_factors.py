@@ -6,8 +6,8 @@ import pytest
 import torch
 from checks import seeded
 
-from cepkit.debugger.agreement import diagnose
-from cepkit.debugger.checks.score_factor import regression_factor
+from cepkit.debugger.checks.agreement import diagnose
+from cepkit.debugger.checks.score import regression_factor
 from cepkit.debugger.factors import advice, fit_factor, known_factor
 from cepkit.diffusion.process import perturb
 from cepkit.diffusion.schedules import VPCosine, VPLinear

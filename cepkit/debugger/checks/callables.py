@@ -7,10 +7,7 @@ from cepkit.debugger.scene import Scene
 KINDS = {  # kind of mistake: (words, remedy)
     "raised": ("raised", "call it by hand with x_t of this shape and a 0-dim tensor t, and read the traceback"),
     "type": ("did not return a tensor", "return a torch tensor; torch.as_tensor(...).to(x_t) turns an array into one"),
-    "shape": (
-        "returned a wrong shape",
-        "return the shape of x_t, or one value per point for an energy (squeeze a last axis of one)",
-    ),
+    "shape": ("returned a wrong shape", "return the shape of x_t, or one value per point for an energy (squeeze the last axis)"),
     "device": ("returned a tensor on another device", "let tensors made inside follow x_t.device"),
     "dtype": ("returned another dtype", "let tensors made inside follow x_t.dtype; float64 numbers promote float32 points"),
     "gradients": ("works only with gradients enabled", "samplers call under no_grad; use `with torch.enable_grad():` inside"),
@@ -24,7 +21,7 @@ def check(scene: Scene) -> Findings:
     """One finding per callable and kind of mistake, or "ok" for a callable that made none; run it after the other checks."""
     if scene.energy is not None:
         scene.energy(scene.grid, scene.times[0])
-    for function in scene.callables:
+    for function in filter(None, (scene.score, scene.guidance, scene.energy)):
         kinds = dict.fromkeys(fault.kind for fault in function.faults)
         for kind in kinds:
             yield _mistake(function, kind, scene)

@@ -3,10 +3,17 @@
 import torch
 from torch import Tensor
 
-from cepkit.debugger import thresholds
-from cepkit.debugger.factors import finite_rows, rms
+from cepkit.debugger.factors import ZERO_SHARE, finite_rows, rms
 from cepkit.debugger.findings import Finding, Findings, grade
 from cepkit.debugger.scene import Scene
+
+# The antisymmetric share of the Jacobian: 0 for a gradient, 1 for a rotation. Central differences of an exact field give 1e-6
+# in float64 and below 0.02 in float32 with the larger step; a rotation of a tenth of the field gives about 0.1.
+WARNING = 0.03
+ERROR = 0.3
+STEP_DOUBLE = 1e-4  # of the domain's half width; the truncation error is of its square
+STEP_SINGLE = 1e-2  # float32 values carry seven digits, so the step must be larger
+WIDER = 4.0  # the second step in float32, where a weak field of a network may drown in rounding with the first
 
 _POINTS = 128  # four calls each; the share of curl is a ratio of two means and needs no more
 
@@ -30,17 +37,17 @@ def check(scene: Scene) -> Findings:
         return
     double = scene.guidance.is_double(scene.clouds[scene.times[0]].guided[:64].double(), scene.times[0])
     dtype = torch.float64 if double else scene.dtype
-    step = scene.domain.reach * (thresholds.CURL_STEP_DOUBLE if double else thresholds.CURL_STEP_SINGLE)
+    step = scene.domain.reach * (STEP_DOUBLE if double else STEP_SINGLE)
     shares, worst_x = {}, {}
     for t in scene.times:
         x = scene.clouds[t].guided[:_POINTS].to(dtype)
         jacobian = _jacobian(scene, x, t, step)
-        if jacobian is None or rms(jacobian.flatten(1)) * scene.domain.reach < thresholds.ZERO_SHARE:
+        if jacobian is None or rms(jacobian.flatten(1)) * scene.domain.reach < ZERO_SHARE:
             continue
         shares[t] = curl_share(jacobian)
-        if not double and shares[t] > thresholds.CURL_WARNING:
+        if not double and shares[t] > WARNING:
             # rounding falls with a wider step and truncation with a narrower one; a rotation stays
-            wider = _jacobian(scene, x, t, thresholds.CURL_WIDER * step)
+            wider = _jacobian(scene, x, t, WIDER * step)
             shares[t] = shares[t] if wider is None else min(shares[t], curl_share(wider))
         worst_x[t] = x[(jacobian[:, 0, 1] - jacobian[:, 1, 0]).abs().nan_to_num().argmax()]
     if not shares:
@@ -52,6 +59,6 @@ def check(scene: Scene) -> Findings:
         curl = (jacobian[:, 1, 0] - jacobian[:, 0, 1]).abs() / max(rms(jacobian.flatten(1)), 1e-30) / 2**0.5
         scene.keep_map("curl_map", curl, t)
     text = f"The curl of the guidance is at most {shares[t]:.1%} of its Jacobian, at t = {t:g}. An energy gradient has none."
-    severity = grade(shares[t], warning=thresholds.CURL_WARNING, error=thresholds.CURL_ERROR)
+    severity = grade(shares[t], warning=WARNING, error=ERROR)
     remedy = "a network whose output is a vector need not be a gradient: differentiate an energy instead; or a swapped index"
     yield Finding("curl", severity, text, figure=shares[t], x=scene.plane.coordinates(worst_x[t]), t=t, remedy=remedy)

@@ -2,10 +2,14 @@
 
 from torch import Tensor
 
-from cepkit.debugger import thresholds
-from cepkit.debugger.factors import finite_rows, rms
+from cepkit.debugger.factors import ZERO_SHARE, finite_rows, rms
 from cepkit.debugger.findings import Finding, Findings
 from cepkit.debugger.scene import Scene
+
+# RMS of scale * guidance over RMS of the score at points of p_t: 0.4 to 1.6 on the toys at beta = 3, up to 5 at beta = 10.
+WARNING = 3.0
+ERROR = 10.0
+BESIDE_EXACT = 2.0  # with a truth, a large ratio is a fault only if the exact guidance has not nearly the same one
 
 
 def norm_ratio(score: Tensor, guidance: Tensor) -> float:
@@ -36,8 +40,8 @@ def check(scene: Scene) -> Findings:
 
 
 def _zero(ratios: dict[float, float], exact: dict[float, float]) -> Finding:
-    silent = [t for t, ratio in ratios.items() if ratio < thresholds.ZERO_SHARE]
-    if len(silent) < len(ratios) or (exact and max(exact.values()) < thresholds.ZERO_SHARE):
+    silent = [t for t, ratio in ratios.items() if ratio < ZERO_SHARE]
+    if len(silent) < len(ratios) or (exact and max(exact.values()) < ZERO_SHARE):
         text = f"The guidance is zero at {len(silent)} of {len(ratios)} noise levels."
         return Finding("zero-guidance", "note" if silent else "ok", text, figure=len(silent) / len(ratios))
     text = f"The guidance is zero at every noise level from t = {silent[0]:g} to {silent[-1]:g}, so it steers nothing."
@@ -54,10 +58,10 @@ def _ratio(scene: Scene, t: float, ratio: float, exact: float | None) -> Finding
     beside = "" if exact is None else f" (the exact guidance: {exact:.2g})"
     points = scene.clean.source if exact is None else "p_t"
     text = f"The size of {name} reaches {ratio:.2g} times the score's at t = {t:g}{beside}, over points drawn from {points}."
-    if ratio <= thresholds.RATIO_WARNING or (exact is not None and ratio <= thresholds.RATIO_BESIDE_EXACT * exact):
+    if ratio <= WARNING or (exact is not None and ratio <= BESIDE_EXACT * exact):
         return Finding("norm-ratio", "ok", text, figure=ratio, t=t)
     if exact is None:
-        share = thresholds.RATIO_WARNING / ratio * scene.scale
+        share = WARNING / ratio * scene.scale
         remedy = f"the scale is too large, or the guidance lacks a factor; a scale of about {share:.2g} would be within bounds"
     elif scene.scale != 1.0:
         remedy = f"only scale 1 with the exact guidance samples the target, and the scale here is {scene.scale:g}"
@@ -65,6 +69,6 @@ def _ratio(scene: Scene, t: float, ratio: float, exact: float | None) -> Finding
         remedy = f"the guidance is {ratio / exact:.2g} times as strong as the exact one: a missing factor, or another beta"
     score, guidance = scene.fields("score", "guidance")[t]
     worst = (guidance.norm(dim=-1) / score.norm(dim=-1).clamp_min(rms(score))).nan_to_num().argmax()
-    severity = "error" if ratio > thresholds.RATIO_ERROR else "warning"
+    severity = "error" if ratio > ERROR else "warning"
     at = scene.plane.coordinates(scene.clouds[t].guided[worst])
     return Finding("norm-ratio", severity, text, figure=ratio, t=t, x=at, remedy=remedy)

@@ -4,11 +4,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cepkit.debugger import thresholds
-from cepkit.debugger.density_support import outside_support
 from cepkit.debugger.factors import finite_rows
 from cepkit.debugger.findings import Finding, Findings
-from cepkit.debugger.scene import Scene
+from cepkit.debugger.scene import DIVERGED, Scene
+from cepkit.diffusion.process import perturb
+
+# Share of guided paths outside the support; the limit is the faintest of a thousand true draws and two nats below it.
+DEPARTED_WARNING = 0.03
+DEPARTED_ERROR = 0.25
+SUPPORT_NATS = 2.0
+SUPPORT_DISTANCE = 1.5  # for points: beyond this many times the largest gap among true draws
+SUPPORT_TIME = 0.05  # the support is looked at with at least this much noise, so that tiny overshoots of a sharp edge are ignored
 
 _LOOKS = 9  # states of a path at which its support is looked up
 
@@ -23,15 +29,10 @@ def check(scene: Scene) -> Findings:
         return
     times = np.array([step.t for step in scene.path])
     states = torch.stack([step.x for step in scene.path])
-    lost = ~(states.abs().amax(-1) < thresholds.DIVERGED * scene.domain.reach)
-    scene.arrays.update(
-        {
-            "paths": scene.plane.coordinates(states[:, :200]).cpu().numpy(),
-            "path_times": times,
-            "samples": states[-1].cpu().numpy(),
-            "diverged": lost.any(0).cpu().numpy(),
-        }
-    )
+    lost = ~(states.abs().amax(-1) < DIVERGED * scene.domain.reach)
+    scene.arrays["paths"] = scene.plane.coordinates(states[:, :200]).cpu().numpy()
+    scene.arrays["path_times"], scene.arrays["samples"] = times, states[-1].cpu().numpy()
+    scene.arrays["diverged"] = lost.any(0).cpu().numpy()
     share = float(lost.any(0).float().mean())
     if share == 0.0:
         yield Finding("divergence", "ok", "No guided path diverges.", figure=0.0)
@@ -53,7 +54,7 @@ def _leaving(scene: Scene, outside: Tensor, times: np.ndarray, ends: Tensor) -> 
     departed = outside[-1]
     share = float(departed.float().mean())
     text = f"{share:.1%} of the guided paths end outside the support of {scene.clean.source}"
-    if share <= thresholds.DEPARTED_WARNING:
+    if share <= DEPARTED_WARNING:
         return Finding("trajectories", "ok", text + ".", figure=share)
     # a path has left for good at the state after which it is never inside again
     gone = outside.flip(0).int().cummin(0).values.flip(0)[:, departed]
@@ -61,6 +62,31 @@ def _leaving(scene: Scene, outside: Tensor, times: np.ndarray, ends: Tensor) -> 
     ends = ends[departed & finite_rows(ends)]
     at = scene.plane.coordinates(ends).median(0).values if len(ends) else None
     text += f". Half of these are gone for good by t = {t:.2g}."
-    severity = "error" if share > thresholds.DEPARTED_ERROR else "warning"
+    severity = "error" if share > DEPARTED_ERROR else "warning"
     remedy = "guidance too strong for the score to hold (scale, a missing factor), too few steps, or a field that is wrong there"
     return Finding("trajectories", severity, text, figure=share, x=at, t=t, remedy=remedy)
+
+
+def outside_support(scene: Scene, x: Tensor, t: float) -> Tensor:
+    """Which of the points (n, D) at noise level t are outside the support, (n,) booleans; points that are not finite are.
+
+    The limit is the faintest of true draws where the truth is known, else a distance from the noised points that stand for the
+    data, of which there must be some.
+    """
+    t_seen = max(t, SUPPORT_TIME)
+    x = x * float(scene.schedule.alpha(t_seen) / scene.schedule.alpha(t))
+    finite = finite_rows(x)
+    out = ~finite
+    if not bool(finite.any()):
+        return out
+    clean = torch.cat([points for points in (scene.clean.data, scene.clean.target) if points is not None])
+    noisy = perturb(clean, t_seen, scene.schedule, generator=scene.generator("support")).x_t
+    if scene.truth is not None:
+        limit = scene.truth.log_q(noisy, t_seen, scene.schedule).min() - SUPPORT_NATS
+        out[finite] = scene.truth.log_q(x[finite], t_seen, scene.schedule) < limit
+    else:
+        # the gaps that true draws leave between themselves say how near a point of the support must be
+        half = len(noisy) // 2
+        gaps = torch.cdist(noisy[:half], noisy[half:]).amin(-1)
+        out[finite] = torch.cdist(x[finite], noisy).amin(-1) > SUPPORT_DISTANCE * gaps.max()
+    return out

@@ -4,11 +4,15 @@ import math
 
 from torch import Tensor
 
-from cepkit.debugger import thresholds
 from cepkit.debugger.factors import finite_rows
-from cepkit.debugger.findings import Finding, Findings, grade
-from cepkit.debugger.scene import Scene
+from cepkit.debugger.findings import STANDARD_ERRORS, Finding, Findings, grade
+from cepkit.debugger.scene import DIVERGED, Scene
 from cepkit.truth.metrics import mmd2, mmd2_null_band
+
+# Samples against exact ones: beyond chance, and large enough to matter (the energy in standard deviations of E under the data).
+ENERGY_SHIFT = 0.05
+MMD_TIMES_NULL = 2.0
+MMD_LEAST = 2e-3
 
 
 def check(scene: Scene) -> Findings:
@@ -16,7 +20,7 @@ def check(scene: Scene) -> Findings:
     if scene.truth is None or scene.path is None:
         return
     x = scene.path[-1].x
-    x = x[x.abs().amax(-1) < thresholds.DIVERGED * scene.domain.reach]
+    x = x[x.abs().amax(-1) < DIVERGED * scene.domain.reach]
     if len(x) < 2:
         return
     # without a guidance the samples should be of the data themselves
@@ -40,7 +44,7 @@ def _energy(scene: Scene, energies: Tensor, exact: Tensor, data: Tensor) -> Find
     mean, wanted = float(energies.mean()), float(exact.mean())
     error = math.sqrt(float(energies.var()) / len(energies) + float(exact.var()) / len(exact))
     text = f"The mean energy of the samples is {mean:.3f}, the target's {wanted:.3f}, the data's {float(data.mean()):.3f}"
-    if abs(mean - wanted) <= max(thresholds.STANDARD_ERRORS * error, thresholds.ENERGY_SHIFT * float(data.std())):
+    if abs(mean - wanted) <= max(STANDARD_ERRORS * error, ENERGY_SHIFT * float(data.std())):
         return Finding("sample-energy", "ok", text + ".", figure=mean - wanted)
     if mean < wanted:
         text, remedy = f"{text}, below the target's: it overshoots.", "the guidance or its scale is too strong"
@@ -56,13 +60,13 @@ def _distance(scene: Scene, x: Tensor, exact: Tensor, other: Tensor) -> Finding:
     distance = float(mmd2(x, exact))
     band = mmd2_null_band(exact, other, generator=scene.generator("null band"))
     text = f"MMD² of the samples to exact ones is {distance:.2g}. Two exact sets of {len(x)} reach {band.largest:.2g} by chance."
-    severity = grade(distance, warning=max(thresholds.MMD_TIMES_NULL * band.largest, thresholds.MMD_LEAST))
+    severity = grade(distance, warning=max(MMD_TIMES_NULL * band.largest, MMD_LEAST))
     remedy = "the samples are not of the target: see the findings on the fields and on the steps"
     return Finding("sample-distance", severity, text, figure=distance, remedy=remedy)
 
 
 def _scale(scene: Scene, mean: float, unscaled: float, wanted: float) -> Finding:
     text = f"At scale {scene.scale:g} the mean energy is {mean:.3f}, at scale 1 {unscaled:.3f}, and the target's {wanted:.3f}."
-    if abs(unscaled - wanted) >= abs(mean - wanted) or abs(mean - wanted) < thresholds.ENERGY_SHIFT:
+    if abs(unscaled - wanted) >= abs(mean - wanted) or abs(mean - wanted) < ENERGY_SHIFT:
         return Finding("scale", "note", text, figure=scene.scale)
     return Finding("scale", "warning", text, figure=scene.scale, remedy="scale 1 is nearer: set scale=1 and change beta instead")

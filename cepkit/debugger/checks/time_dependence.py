@@ -2,10 +2,13 @@
 
 from torch import Tensor
 
-from cepkit.debugger.factors import finite_rows, fit_factor, rms
+from cepkit.debugger.factors import ZERO_SHARE, finite_rows, fit_factor, rms
 from cepkit.debugger.findings import Finding, Findings
 from cepkit.debugger.scene import Scene
-from cepkit.debugger.thresholds import TIME_CHANGE, TIME_CHANGE_EXACT, ZERO_SHARE
+
+# Relative change of the guidance between noise levels: exact fields change by 0.5 and more, a field without t by 0.
+CHANGE = 0.02
+CHANGE_EXACT = 0.1
 
 
 def check(scene: Scene) -> Findings:
@@ -24,7 +27,7 @@ def check(scene: Scene) -> Findings:
         exact_change, exact_shape = _changes(scene, "exact_change", exact)
     last = max(values)
     span = f"between t = {min(values):g} and t = {last:g}"
-    if change < TIME_CHANGE and (exact_change is None or exact_change > TIME_CHANGE_EXACT):
+    if change < CHANGE and (exact_change is None or exact_change > CHANGE_EXACT):
         beside = "" if exact_change is None else f", while the exact guidance changes by {exact_change:.0%}"
         text = f"The guidance at the same x changes by only {change:.1%} {span}{beside}."
         remedy = (
@@ -32,7 +35,7 @@ def check(scene: Scene) -> Findings:
             "E_t depends on the noise level, so train on noisy points with t as an input"
         )
         yield Finding("time-dependence", "warning", text, figure=change, t=last, remedy=remedy)
-    elif shape < TIME_CHANGE and (exact_shape is None or exact_shape > TIME_CHANGE_EXACT):
+    elif shape < CHANGE and (exact_shape is None or exact_shape > CHANGE_EXACT):
         text = f"The guidance at the same x changes {span} only by a factor. Its shape stays within {shape:.1%}."
         remedy = "it looks like an energy of clean data evaluated at x_t with a weight that depends on t"
         severity = "note" if exact_shape is None else "warning"
