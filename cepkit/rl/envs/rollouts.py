@@ -1,7 +1,5 @@
 """Acting in an environment: policies, their actions checked, and one episode recorded."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,7 +29,7 @@ class Rollout(NamedTuple):
 
 
 def act(
-    policy: Policy, observations: np.ndarray, space: gymnasium.spaces.Box, *, device: torch.device | str = "cpu"
+    policy: Policy, observations: np.ndarray, space: "gymnasium.spaces.Box", *, device: torch.device | str = "cpu"
 ) -> np.ndarray:
     """The policy's actions (B, A) for observations (B, S), checked and clipped to the bounds of `space`.
 

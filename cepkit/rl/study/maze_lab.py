@@ -25,13 +25,6 @@ from cepkit.validation import check_number
 
 _JS = Path(__file__).parent / "js"
 _RANGES = {"vx": (-5.0, 5.0), "vy": (-5.0, 5.0), "t": (0.02, 1.0), "scale": (0.0, 20.0), "seed": (0, 2**31)}
-CONTROLS = (
-    {"name": "vx", "label": "velocity v_x", "kind": "range", "min": -2.5, "max": 2.5, "step": 0.1, "hint": "metres per second"},
-    {"name": "vy", "label": "v_y", "kind": "range", "min": -2.5, "max": 2.5, "step": 0.1, "hint": "metres per second"},
-    {"name": "t", "label": "noise level t", "kind": "range", "min": 0.02, "max": 1, "step": 0.02, "hint": "Of the energies"},
-    {"name": "scale", "label": "scale s", "kind": "range", "min": 0, "max": 10, "step": 0.25, "hint": "Multiplies the guidance"},
-    {"name": "seed", "label": "seed", "kind": "number", "min": 0, "max": 999999, "step": 1},
-)
 _GUIDED_DRAWS = 100
 _SHOWN_EVERY = 0.4  # seconds between two pictures of a path that grows
 
@@ -39,8 +32,8 @@ _SHOWN_EVERY = 0.4  # seconds between two pictures of a path that grows
 class MazeLab(WorkingWidget):
     """The maze on the left, and on the right four panels over the actions of the chosen state.
 
-    Every control is a trait, so `lab.place = [1.0, 1.0]` does what a click does. In a notebook the work happens between two
-    events, and stale work is dropped; `lab.settle()` finishes it now.
+    Every control (in `js/maze.js`) is a trait, so `lab.place = [1.0, 1.0]` does what a click does. In a notebook the work happens
+    between two events, and stale work is dropped; `lab.settle()` finishes it now.
 
     Args:
         qgpo: a finished run on the course's maze, see `cepkit.rl.load_run`.
@@ -86,7 +79,6 @@ class MazeLab(WorkingWidget):
         self._done: dict[str, tuple] = {}  # the settings that each part was last made for
         self._worker = Worker(self._work, self._show_error)
         setup = {
-            "controls": list(CONTROLS),
             "walls": [list(wall) for wall in maze.walls()],
             "goal": [*maze.GOAL, maze.GOAL_RADIUS],
             "extent": maze.extent()[1],

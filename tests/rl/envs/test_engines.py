@@ -12,9 +12,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from cepkit.rl import ENGINES, make_env
+from cepkit.rl import ENGINES, engine_differences, make_env
 from cepkit.rl.data.catalogue import CATALOGUE
-from cepkit.rl.envs import engines
+from cepkit.rl.envs import engine_check, engines
 from cepkit.rl.envs.engine_check import BODIES, engine_difference, real_transitions
 
 AGREES = 1e-9
@@ -36,6 +36,13 @@ def test_the_measure_sees_that_gymnasium_s_own_are_other_machines(engine):
     rows = [engine_difference(body, engine) for body in ("hopper", "halfcheetah")]
     assert [(row.body, row.engine) for row in rows] == [("hopper", engine), ("halfcheetah", engine)]
     assert 0.05 < rows[0].observation.max() < 0.1 and 1.5 < rows[1].observation.max() < 2.5
+
+
+def test_every_task_is_measured_on_every_engine_of_locomotion(monkeypatch):
+    monkeypatch.setattr(engine_check, "engine_difference", lambda body, engine: (body, engine))
+    rows = engine_differences()
+    assert rows[:4] == [("hopper", "d4rl-v2"), ("hopper", "gymnasium-v4"), ("hopper", "gymnasium-v5"), ("halfcheetah", "d4rl-v2")]
+    assert len(set(rows)) == len(rows) == 12
 
 
 @pytest.mark.parametrize("constant", engines.INERTIAL_CONSTANTS[:3])

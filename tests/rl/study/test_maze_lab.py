@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +16,10 @@ from cepkit.rl.agent.agent_networks import make_networks
 from cepkit.rl.agent.baselines import clone_policy
 from cepkit.rl.envs import maze
 from cepkit.rl.envs.rollouts import rollout
+from cepkit.rl.study import maze_lab
 from cepkit.rl.study.action_slices import energy_slice
-from cepkit.rl.study.maze_lab import CONTROLS
 
+SCRIPT = Path(maze_lab.__file__).parent / "js" / "maze.js"
 SHOWN = ("actions", "energies", "guided")
 SMALL = {"behaviour_widths": (8, 4), "behaviour_embedding": 8, "critic_width": 8, "energy_width": 8, "act_steps": 2}
 
@@ -65,7 +68,8 @@ def test_every_control_changes_what_depends_on_it_and_nothing_else(lab, name, va
 
 def test_every_control_of_the_browser_is_a_trait_that_is_synchronised(lab):
     synced = set(lab.trait_names(sync=True))
-    assert {control["name"] for control in lab.setup["controls"]} == {control["name"] for control in CONTROLS} <= synced
+    controls = set(re.findall(r'{ name: "(\w+)", label:', SCRIPT.read_text(encoding="utf-8")))
+    assert controls == {"vx", "vy", "t", "scale", "seed"} <= synced
     assert {"place", "rollout", "status", *SHOWN} <= synced
 
 

@@ -1,6 +1,13 @@
 // The maze lab: the maze with the chosen state and the paths driven from it, and four panels over that state's actions.
 
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+const CONTROLS = [
+  { name: "vx", label: "velocity v_x", kind: "range", min: -2.5, max: 2.5, step: 0.1, hint: "metres per second" },
+  { name: "vy", label: "v_y", kind: "range", min: -2.5, max: 2.5, step: 0.1, hint: "metres per second" },
+  { name: "t", label: "noise level t", kind: "range", min: 0.02, max: 1, step: 0.02, hint: "Of the energies" },
+  { name: "scale", label: "scale s", kind: "range", min: 0, max: 10, step: 0.25, hint: "Multiplies the guidance" },
+  { name: "seed", label: "seed", kind: "number", min: 0, max: 999999, step: 1 },
+];
 const PANELS = ["behaviour and its support", "Q(s, a)", "exact E_t and its field", "learned E_t and its field"];
 const GUIDED = "#D55E00", WALL = "#7f7f7f", GOAL = "#009E73", BALL = 0.1;
 
@@ -25,7 +32,7 @@ function render({ model, el }) {
   root.append(bar, element("div", { className: "cepkit-sides" }, left, right));
   el.appendChild(root);
 
-  const bound = setup.controls.map((spec) => bind(model, spec));
+  const bound = CONTROLS.map((spec) => bind(model, spec));
   bar.append(...bound.map((one) => one.root), drive);
   let view = null;
 
