@@ -7,8 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "notebook": ["check", "setup"],
         "comparison": ["compare", "errors_figure", "samples_figure"],
-        "normalized": ["NormalizedGuidance"],
-        "show_run": ["show_run"],
+        "show_run": ["NormalizedGuidance", "show_run"],
         "live": ["watch"],
     },
 )

@@ -27,7 +27,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "study.evaluate": ["Evaluation", "evaluate", "mean_interval"],
         "study.results": ["evaluate_run", "policies_of"],
         "study.leaderboard": ["PAPER_SCORES", "find_experiments", "leaderboard"],
-        "study.outcomes": ["outcomes", "ranking", "with_shared_noise"],
         "study.maze_lab": ["MazeLab"],
     },
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from checks import noisy_points, toy_named
 
-from cepkit.course.normalized import NormalizedGuidance
+from cepkit.course import NormalizedGuidance
 from cepkit.diffusion.schedules import VPCosine, VPLinear
 from cepkit.truth.fields import ExactGuidance
 

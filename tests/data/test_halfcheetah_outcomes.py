@@ -8,9 +8,10 @@ import torch
 
 pytest.importorskip("mujoco", reason="the simulators (pip install -e '.[rl]')")
 
+from halfcheetah_outcomes import outcomes, ranking, with_shared_noise
+
 from cepkit.rl.envs.engine_check import real_transitions
 from cepkit.rl.envs.engines import make_env
-from cepkit.rl.study.outcomes import outcomes, ranking, with_shared_noise
 
 NAME = "halfcheetah-small-replay"
 
