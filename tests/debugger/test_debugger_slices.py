@@ -44,6 +44,8 @@ def test_through_goes_through_its_points():
     plane = Slice.through(a, b, c)
     for point in (a, b, c):
         torch.testing.assert_close(plane.embed(plane.coordinates(point)), point)
+    sides = torch.stack([plane.coordinates(b), plane.coordinates(c)])
+    assert float(sides[0, 0]) > 0 and abs(float(sides[0, 1])) < 1e-9 and float(sides[1, 1]) > 0  # b is to the right, c above
 
 
 @pytest.mark.parametrize(
