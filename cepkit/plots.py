@@ -4,8 +4,6 @@ One colour map per quantity throughout the course, all safe for the colour-blind
 `viridis`, errors `magma`. Estimators keep one colour each (`ESTIMATOR_COLOURS`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Checks at the public boundary: each failure is a `ValueError` that names the argument, what was expected and what came."""
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import importlib

@@ -107,11 +107,7 @@ def test_links_to_other_notebooks_exist(path):
 OWN = 'from_points("../data/wine.csv", std=0.2)'
 
 
-@pytest.mark.parametrize(
-    "path",
-    [NOTEBOOKS[0], *slow(*NOTEBOOKS[1:5])],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("path", [NOTEBOOKS[0], *slow(*NOTEBOOKS[1:5])], ids=lambda path: path.stem)
 def test_every_view_works_on_your_own_points(path, monkeypatch):
     """The toy each notebook works with, replaced by a CSV file; the exercises, which speak of a certain toy, left out."""
     monkeypatch.setenv("CEPKIT_QUICK", "1")

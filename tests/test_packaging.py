@@ -120,10 +120,7 @@ def test_data_files_can_be_remade_to_the_byte():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ("gym", "d4rl", "gymnasium")),
-    reason="d4rl (make d4rl)",
-)
+@pytest.mark.skipif(not all(importlib.util.find_spec(name) for name in ("gym", "d4rl", "gymnasium")), reason="d4rl (make d4rl)")
 def test_gym_d4rl_gymnasium_and_torch_live_in_one_process():
     code = "import gym, d4rl, gymnasium, torch, numpy; assert numpy.__version__ >= '2'; print(gym.__version__)"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)

@@ -4,8 +4,6 @@ Each visitor gets a kernel of their own, and no page asks another machine for an
 holds Voila's template and the kernel, which is the interpreter that serves.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """The command line `cepkit ...`: find the command, import it alone, let tyro read its options, and report mistakes."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

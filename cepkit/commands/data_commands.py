@@ -1,7 +1,5 @@
 """`cepkit data list | info NAME | fetch NAME | make NAME`: datasets for offline reinforcement learning."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import tempfile

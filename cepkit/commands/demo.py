@@ -1,7 +1,5 @@
 """`cepkit demo`: the story of notebook 00 without a browser, a table and one page with pictures."""
 
-from __future__ import annotations
-
 import base64
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """A check of the machine: what is there, what is not, and the one command that adds it."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.metadata
 import platform

@@ -1,7 +1,5 @@
 """How options are declared, and values that several commands read."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 from typing import Annotated, TypedDict, get_type_hints
 

@@ -1,7 +1,5 @@
 """A training under a progress bar, which Ctrl-C stops between two steps, so that what is saved is a whole one."""
 
-from __future__ import annotations
-
 import io
 import shlex
 import signal

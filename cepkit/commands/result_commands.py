@@ -1,7 +1,5 @@
 """`cepkit eval FOLDER` and `cepkit report FOLDER...`: what trained runs earn."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -95,8 +93,7 @@ def _table(results: list[Result]) -> str:
 
 
 def report(
-    folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="FOLDER ...", help_behavior_hint="")],
-    out: Path = Path("report"),
+    folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="FOLDER ...", help_behavior_hint="")], out: Path = Path("report")
 ) -> None:
     """Write a table and a figure of all evaluations.
 

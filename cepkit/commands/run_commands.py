@@ -4,8 +4,6 @@
 them again, the preset, and by which command, when and on which device the run was started.
 """
 
-from __future__ import annotations
-
 import shlex
 import sys
 from collections.abc import Mapping

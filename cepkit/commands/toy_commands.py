@@ -1,7 +1,5 @@
 """`cepkit toy train` and `cepkit toy show`: learned guidance on a toy or on your own points."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """A table that compares estimators: the error of each field along t, and the quality of the samples it gives."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Training that can be watched: a progress bar, and the guidance error against the truth as it falls."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Mapping
 

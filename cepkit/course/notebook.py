@@ -1,7 +1,5 @@
 """Set-up of a notebook and self-checks of its exercises."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """A trained run beside the truth: a table of errors and one figure."""
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass
 from pathlib import Path

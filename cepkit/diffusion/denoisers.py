@@ -5,8 +5,6 @@ A denoiser is any object with `schedule`, `parametrisation` ("eps", "score", "x0
 sampler works with every combination.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable

@@ -12,8 +12,6 @@ estimate and ``g(x_t, t)`` is minus its gradient, of the shape of x_t.
 `Guided(denoiser, guidance, scale)` is again a denoiser. The scale multiplies -grad E_t; only scale 1 samples the target.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable

@@ -7,8 +7,6 @@ this module holds the only copy of each.
     score = -eps / sigma_t          x0 = (x_t - sigma_t eps) / alpha_t          eps = alpha_t v + sigma_t x_t
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
@@ -37,12 +35,7 @@ def expand_time(t: Tensor | float, x: Tensor) -> Tensor:
 
 
 def perturb(
-    x0: Tensor,
-    t: Tensor | float,
-    schedule: Schedule,
-    *,
-    noise: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    x0: Tensor, t: Tensor | float, schedule: Schedule, *, noise: Tensor | None = None, generator: torch.Generator | None = None
 ) -> Perturbed:
     """Draw x_t ~ q(x_t | x_0).
 

@@ -9,8 +9,6 @@ signal-to-noise ratio lambda = log(alpha / sigma):
     ancestral SDE  x_s ~ q(x_s | x_t, x_0 = x0_hat)                                  (Ho et al. 2020)
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ A variance-preserving diffusion writes ``x_t = alpha_t x_0 + sigma_t eps`` with
 ``log_snr = 2 log(alpha_t / sigma_t)`` falls strictly from data to noise, so it can be inverted.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

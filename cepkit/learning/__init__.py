@@ -12,13 +12,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "points_run": ["LoadedRun", "load_run", "resume_run", "start_run"],
         "run": ["Run"],
         "networks": ["MLPDenoiser", "MLPEnergy"],
-        "losses": [
-            "cep_loss",
-            "denoising_loss",
-            "effective_sample_size",
-            "exp_energy_loss",
-            "mean_energy_loss",
-            "pooled_energy",
-        ],
+        "losses": ["cep_loss", "denoising_loss", "effective_sample_size", "exp_energy_loss", "mean_energy_loss", "pooled_energy"],
     },
 )

@@ -3,8 +3,6 @@
 Tensors are stored as safetensors, which holds numbers and text only: nothing is unpickled.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Mapping

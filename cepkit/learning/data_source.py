@@ -1,7 +1,5 @@
 """Where a run's points come from, written down so that the run can be taken up again."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,9 +1,8 @@
 """The guidance error of a run in training, measured against the truth as it goes."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -40,7 +39,7 @@ class History:
             yield step
             start = time.perf_counter()
 
-    def run(self, training: Training) -> History:
+    def run(self, training: Training) -> Self:
         """Train to the end and return the history."""
         for _ in self.follow(training):
             pass

@@ -4,15 +4,13 @@ tensorboardX's `SummaryWriter` writes from a thread, and waits for ever when tha
 disk is an error there and then.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -50,7 +48,7 @@ class EventLog:
         with self._named():
             self._writer.flush()
 
-    def __enter__(self) -> EventLog:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,8 +5,6 @@ losses = [step.energy_loss for step in training]
 training.guidance, training.denoiser          # at any moment, from the moving average of the weights
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -14,8 +14,6 @@ Labels may first be pooled over their group (`pooled_energy`), which takes out m
 No loss draws random numbers, steps an optimiser or reads a value back from the device. `info` holds detached 0-dim tensors.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

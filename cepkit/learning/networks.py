@@ -14,11 +14,10 @@ alpha_t^3, the order of what the guess misses. Time enters as features of log_sn
 et al. 2018).
 """
 
-from __future__ import annotations
-
 import copy
 import math
-from typing import NamedTuple
+from collections import OrderedDict
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -40,17 +39,6 @@ def level_features(alpha_t: Tensor, sigma_t: Tensor) -> Tensor:
     frequency = torch.arange(1, _FREQUENCIES + 1, device=log_snr.device) * (math.pi / 32)
     phase = log_snr[..., None] * frequency.to(log_snr)
     return torch.cat([phase.sin(), phase.cos(), torch.stack([alpha_t, sigma_t, log_snr / 8], -1)], -1)
-
-
-class TimeEmbedding(nn.Module):
-    """Noise levels (...) to vectors (..., width): their features through one layer."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layer = nn.Linear(LEVEL_FEATURES, width)
-
-    def forward(self, alpha_t: Tensor, sigma_t: Tensor) -> Tensor:
-        return silu(self.layer(level_features(alpha_t, sigma_t)))
 
 
 class Scaled(NamedTuple):
@@ -77,7 +65,7 @@ class _PointNetwork(nn.Module):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(()))
         self.register_buffer("projection", torch.randn(dim, waves) * _WAVE_FREQUENCY * math.sqrt(2 / dim))
-        self.time = TimeEmbedding(width)
+        self.time = nn.Sequential(OrderedDict(layer=nn.Linear(LEVEL_FEATURES, width), activation=nn.SiLU()))
         self.films = nn.ModuleList(nn.Linear(width, 2 * width) for _ in range(layers))
         self.first = nn.Linear(dim + 2 * waves, width, bias=False)
         self.hidden = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(layers - 1))
@@ -95,7 +83,7 @@ class _PointNetwork(nn.Module):
         signal = alpha * self.std
         inverse = 1 / (signal.square() + sigma.square())
         centred, root = x_t - alpha * self.mean, inverse.sqrt()
-        embedded = self.time(*(level.squeeze(-1) if level.ndim else level for level in (alpha, sigma)))
+        embedded = self.time(level_features(*(level.squeeze(-1) if level.ndim else level for level in (alpha, sigma))))
         known, uncertainty = signal.square() * inverse, sigma * root
         return Scaled(centred * root, centred * (signal * inverse), alpha, sigma, known, uncertainty, embedded)
 
@@ -145,7 +133,7 @@ class GaussianGuess(nn.Module):
             self.register_buffer(f"{name}_variance", torch.ones(dim))
             self.register_buffer(f"{name}_axes", torch.eye(dim))
 
-    def fit(self, x: Tensor, energy: Tensor, beta: float) -> GaussianGuess:
+    def fit(self, x: Tensor, energy: Tensor, beta: float) -> Self:
         """Take the moments of points (n, D), and of the same points weighted by exp(-beta energy)."""
         self._set("data", x.double(), torch.full_like(energy.double(), 1 / len(x)))
         self._set("target", x.double(), torch.softmax(-beta * energy.double(), 0))

@@ -6,8 +6,6 @@ state.safetensors      weights, optimiser and random streams, for `resume_run`
 events.out.tfevents.*  losses, learning rate and, where the truth is known, guidance errors
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

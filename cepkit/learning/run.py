@@ -4,8 +4,6 @@ Every file but the log is replaced as a whole. A killed run goes on from its las
 the bit (layers larger than `cepkit.learning.loop.NARROW`: with the same number of threads).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 

@@ -8,10 +8,9 @@ completing the square gives, with ``r = 1 / (1 + 2 beta quadratic std^2)``,
     std'^2 = std^2 r,   mean' = mean r,   log weight' = log weight - beta energy + (D/2) log r - beta quadratic |mean|^2 r
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -47,7 +46,7 @@ class Components:
     def dim(self) -> int:
         return self.mean.shape[1]
 
-    def tilt(self, beta: float) -> Components:
+    def tilt(self, beta: float) -> Self:
         """The components of q_0 exp(-beta E), weights left unnormalised.
 
         Raises:
@@ -69,11 +68,11 @@ class Components:
             std=self.std * shrink.sqrt(),
         )
 
-    def normalised(self) -> Components:
+    def normalised(self) -> Self:
         """The same components with weights that sum to one."""
         return replace(self, log_weight=torch.log_softmax(self.log_weight, 0))
 
-    def to(self, like: Tensor) -> Components:
+    def to(self, like: Tensor) -> Self:
         """The same components in the dtype and on the device of `like`."""
 
         def move(value: Tensor) -> Tensor:

@@ -11,10 +11,9 @@ with p~_t the noised, unnormalised q_0 exp(-beta E). A curve is a mixture over i
 are needed depends on how much noise blurs them, so a `Mixture` may hold a rule instead of a list.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -48,7 +47,7 @@ class Mixture:
         self._tilts: dict[float, Mixture] = {}
 
     @classmethod
-    def from_points(cls, x: Tensor, energy: Tensor, *, std: float = 0.0) -> Mixture:
+    def from_points(cls, x: Tensor, energy: Tensor, *, std: float = 0.0) -> Self:
         """The empirical distribution of points (n, D) with energies (n,), each blurred by `std`."""
         x = as_float64(x, "x")
         if x.ndim != 2 or 0 in x.shape:
@@ -81,7 +80,7 @@ class Mixture:
         widest = self.components(math.inf).std.max()
         return self.components(float((widest**2 + (sigma_squared / alpha**2).amin()).sqrt()))
 
-    def tilt(self, beta: float) -> Mixture:
+    def tilt(self, beta: float) -> Self:
         """The target p_0 proportional to q_0 exp(-beta E), again a `Mixture` with the same energy."""
         beta = check_beta(beta)
         if beta not in self._tilts:

@@ -1,7 +1,5 @@
 """The perfect denoiser and the two closed-form guidances of a `Mixture`, and the estimators of the course by name."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

@@ -9,8 +9,6 @@ which is evaluated through the scaled complementary error function so that it ke
 hundreds of standard deviations out in the tail.
 """
 
-from __future__ import annotations
-
 import math
 from functools import cache
 from typing import NamedTuple

@@ -3,8 +3,6 @@
 Points have shape (n, D); results are 0-dim tensors unless said otherwise.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -133,13 +131,7 @@ class NullBand(NamedTuple):
     largest: float
 
 
-def mmd2_null_band(
-    x: Tensor,
-    y: Tensor,
-    *,
-    permutations: int = 200,
-    generator: torch.Generator | None = None,
-) -> NullBand:
+def mmd2_null_band(x: Tensor, y: Tensor, *, permutations: int = 200, generator: torch.Generator | None = None) -> NullBand:
     """The scatter of the unbiased MMD^2 over random re-divisions of two pooled sets (a permutation test's null).
 
     With two sets of exact samples, an approximate sampler's MMD^2 inside the band cannot be told from exact.

@@ -1,7 +1,5 @@
 """A toy from anyone's own points and energies, as arrays or as a CSV file."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

@@ -6,8 +6,6 @@ with p~_t the noised, unnormalised q_0 exp(-beta E). Where the energy is constan
 components with other weights, so one posterior serves both.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

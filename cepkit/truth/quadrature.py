@@ -5,8 +5,6 @@ the blur that smooths the curve, decides how many are needed. Seen from a point 
 looks sharper than its blur by the factor sqrt(1 + R / (alpha r)); the spacing allows for that over the plotted square.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -5,8 +5,6 @@ energy E = 1 - e. `sample` follows the recipe itself; `truth` is the same distri
 The two are written independently, so that Monte Carlo over the one checks the other.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -63,10 +63,7 @@ BAD = {
     "points": (lambda: NormalizedGuidance(exact(), [[0.0, 0.0]], torch.zeros(1), 1.0, LINEAR), "x"),
     "NaN": (lambda: NormalizedGuidance(exact(), torch.full((3, 2), math.nan), torch.zeros(3), 1.0, LINEAR), "x"),
     "energies": (lambda: NormalizedGuidance(exact(), torch.zeros(3, 2), torch.zeros(2), 1.0, LINEAR), "energy_of_x"),
-    "schedule": (
-        lambda: NormalizedGuidance(exact(), torch.zeros(3, 2), torch.zeros(3), 1.0, VPCosine()),
-        "guidance",
-    ),
+    "schedule": (lambda: NormalizedGuidance(exact(), torch.zeros(3, 2), torch.zeros(3), 1.0, VPCosine()), "guidance"),
     "times": (
         lambda: NormalizedGuidance(exact(), torch.zeros(3, 2), torch.zeros(3), 1.0, LINEAR).energy(
             torch.zeros(2, 2), torch.tensor([0.1, 0.2])

@@ -4,25 +4,12 @@ import math
 
 import pytest
 import torch
-from checks import (
-    assert_is_exact_guidance,
-    assert_rows_close,
-    eight_gaussians,
-    gaussians_energy_t,
-    noisy_points,
-    toy_named,
-)
+from checks import assert_is_exact_guidance, assert_rows_close, eight_gaussians, gaussians_energy_t, noisy_points, toy_named
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cepkit.diffusion.denoisers import predict
-from cepkit.diffusion.guidance import (
-    DPSGuidance,
-    Guided,
-    LearnedGuidance,
-    LGDGuidance,
-    ZeroGuidance,
-)
+from cepkit.diffusion.guidance import DPSGuidance, Guided, LearnedGuidance, LGDGuidance, ZeroGuidance
 from cepkit.diffusion.process import PARAMETRISATIONS
 from cepkit.diffusion.schedules import VPCosine, VPLinear
 from cepkit.learning.networks import MLPEnergy

@@ -44,8 +44,7 @@ def test_it_opens_on_four_panels_with_everything_measured(lab):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("scale", 2.0), ("beta", 1.0), ("steps", 7), ("method", "ddim"), ("particles", 30), ("seed", 4)],
+    ("name", "value"), [("scale", 2.0), ("beta", 1.0), ("steps", 7), ("method", "ddim"), ("particles", 30), ("seed", 4)]
 )
 def test_every_setting_moves_the_particles_and_is_named_with_them(name, value):
     lab = GuidanceLab("8gaussians", **SMALL)

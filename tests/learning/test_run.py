@@ -386,10 +386,7 @@ CHANGES = {
     "no guess": (lambda c: c["training"].update(gaussian_guess=False), "which this architecture does not have"),
     "one part": (lambda c: c["training"].update(parts=["energy"]), "does not have"),
     "fewer steps than taken": (lambda c: c["training"].update(steps=10), "expected its step, from 0 to 10, got '20'"),
-    "unknown setting": (
-        lambda c: c["training"].update(widht=16),
-        "config key: .*got 'widht'; did you mean 'width'",
-    ),
+    "unknown setting": (lambda c: c["training"].update(widht=16), "config key: .*got 'widht'; did you mean 'width'"),
     "setting of another kind": (lambda c: c["training"].update(steps="many"), "^steps: expected an integer"),
     "no number": (lambda c: c["training"].update(beta=None), "^beta: expected"),
     "another schedule": (lambda c: c["training"].update(schedule={"name": "VPCosine"}), "^schedule: expected .*, the only value"),

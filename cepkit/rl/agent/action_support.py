@@ -4,8 +4,6 @@ The in-support backup and the energy net look at actions through these draws alo
 that the data do not cover.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -12,8 +12,6 @@ taken out, saved and loaded as a network of its own. Its inputs and outputs have
 A first layer that joins a state with K actions multiplies the state once, not K times.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from functools import partial

@@ -5,8 +5,6 @@ mode. The behaviour model at scale 0 is a sampling clone, which keeps both. The 
 same Q as guidance, and K draws for each action.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss

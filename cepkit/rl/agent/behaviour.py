@@ -1,7 +1,5 @@
 """The behaviour policy mu(a|s): a diffusion model of the data's actions, given the state, by denoising score matching."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

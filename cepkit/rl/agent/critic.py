@@ -9,8 +9,6 @@ support. beta_q = 0 evaluates the behaviour. The energy net then learns E_t over
 its K actions share one noise level, and their labels are softmax(beta Q(s, a_k)).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

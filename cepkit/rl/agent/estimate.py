@@ -1,7 +1,5 @@
 """How long a run takes on this machine: a few real steps of each stage on random data, times the number of steps."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, replace
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Layers that one network has alone, or a stack of networks has side by side: weights with a first axis of `members`."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -4,8 +4,6 @@ Row i of the table is s_i; the successor of a transition that goes on is the nex
 follow at the end. So support actions are drawn, and stored, once for each state, although they are used at s and at s'.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -4,8 +4,6 @@ The guided score of an action is that of the behaviour plus scale times -grad f(
 class as for points, with the state held fixed. Scale 0 is the behaviour itself; scale 1 the policy for which f was trained.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

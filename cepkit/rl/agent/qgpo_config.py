@@ -6,10 +6,8 @@ spread, a warm start of Q on the data's own returns, targets cut to the possible
 the support. Without the last, a reward of another scale is another amount of guidance.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from cepkit.diffusion.process import PARAMETRISATIONS
 from cepkit.diffusion.schedules import Schedule, VPLinear
@@ -113,7 +111,7 @@ class QGPOConfig(Configuration):
         """The paper's noise schedule."""
         return VPLinear()
 
-    def with_seed(self, seed: int) -> QGPOConfig:
+    def with_seed(self, seed: int) -> Self:
         """Copy the settings with another seed."""
         return replace(self, seed=seed)
 

@@ -10,8 +10,6 @@ weights of a run alone to within rounding, in a run folder seed-<n> of its own. 
 in one file, <stage>.seed-<first>.state.safetensors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 

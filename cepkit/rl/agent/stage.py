@@ -1,7 +1,5 @@
 """Stages of a QGPO run, for one seed or for several side by side, each with the random numbers it would draw alone."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -6,8 +6,6 @@ for the behaviour, of which these K points are a sample. Its error against the f
 scatter, which falls like 1 / sqrt(K). With `other`, `guidance_errors` measures that scatter alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import torch

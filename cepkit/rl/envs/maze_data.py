@@ -11,8 +11,6 @@ Episodes last the environment's 300 steps and end by a time-out, never by a term
 give 134 x 299 = 40,066 transitions.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 from collections import deque

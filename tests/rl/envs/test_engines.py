@@ -151,10 +151,7 @@ def test_environments_are_closed_whatever_happens(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "own", "size", "limit"),
-    [
-        ("antmaze-umaze-v2", "AntMaze_UMaze-v4", 29, 700),
-        ("maze2d-medium-dense-v1", "PointMaze_MediumDense-v3", 4, 600),
-    ],
+    [("antmaze-umaze-v2", "AntMaze_UMaze-v4", 29, 700), ("maze2d-medium-dense-v1", "PointMaze_MediumDense-v3", 4, 600)],
 )
 def test_d4rl_s_mazes_are_others_under_their_own_names(name, own, size, limit):
     with pytest.warns(UserWarning, match=f"{own} of gymnasium-robotics, with other starts") as caught:

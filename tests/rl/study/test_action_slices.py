@@ -21,15 +21,7 @@ def untrained(action_dim=2):
     data = prepare(walk(action_dim=action_dim), config)
     critic, energy = make_networks("critic", (3, action_dim), config, 0).values()
     behaviour = make_networks("behaviour", (3, action_dim), config, 0)["behaviour"]
-    return QGPO(
-        behaviour,
-        critic,
-        energy,
-        config,
-        data.mean,
-        data.std,
-        torch.tensor(0.01),
-    )
+    return QGPO(behaviour, critic, energy, config, data.mean, data.std, torch.tensor(0.01))
 
 
 @pytest.fixture

@@ -144,15 +144,7 @@ def test_without_cloning_two_policies_are_driven(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("t", 0.0),
-        ("scale", -1.0),
-        ("vx", 9.0),
-        ("vy", float("nan")),
-        ("seed", -1),
-        ("place", [0.0, 0.0]),
-    ],
+    ("name", "value"), [("t", 0.0), ("scale", -1.0), ("vx", 9.0), ("vy", float("nan")), ("seed", -1), ("place", [0.0, 0.0])]
 )
 def test_a_wrong_setting_is_refused_by_name_and_leaves_the_lab_as_it_was(lab, name, value):
     before = getattr(lab, name)
