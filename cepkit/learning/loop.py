@@ -184,12 +184,17 @@ class Training(Stage):
 
     def __init__(self, x: Tensor, energy: Tensor, config: TrainingConfig) -> None:
         self.config = config
-        self.x, self.energy = _check_data(x, energy, centred=config.objective != "CEP")
+        x, energy = _check_data(x, energy)
+        # log mean exp(-beta E): CEP cannot see the zero of the energies while this keeps its labels near 1
+        self.log_scale = float(torch.logsumexp(-config.beta * energy, 0) - math.log(len(energy)))
+        if config.objective == "MSE":  # and the other losses would have to learn it
+            energy = energy - energy.mean()
+        elif config.objective == "exp-MSE" and config.beta:
+            energy = energy + self.log_scale / config.beta
+        self.x, self.energy = x, energy.float()
         hint = f"Lower the learning rate ({config.learning_rate:g}) or look for extreme energies (beta is {config.beta:g})"
         super().__init__("training", config.steps, self.x.device, hint=hint)
         self.terms = {"denoiser": "denoising", "energy": config.objective}
-        # log mean exp(-beta E): keeps the labels near 1 whatever the energies' level
-        self.log_scale = float(torch.logsumexp(-config.beta * self.energy.double(), 0) - math.log(len(self.energy)))
         rates = {"learning_rate": config.learning_rate, "steps": config.steps, "warmup": WARMUP, "ema": EMA}
         for part, network in build_networks(self.x.shape[1], config).items():
             network.set_scale(self.x.mean(0), self.x.std(correction=0))
@@ -255,7 +260,7 @@ class Training(Stage):
         if config.objective == "MSE":
             return mean_energy_loss(f, energy, config.beta)
         if config.objective == "exp-MSE":
-            return exp_energy_loss(f, energy, config.beta, log_scale=self.log_scale)
+            return exp_energy_loss(f, energy, config.beta)
         return cep_loss(f, energy, config.beta, labels=config.labels, log_scale=self.log_scale)
 
 
@@ -274,11 +279,10 @@ def build_networks(dim: int, config: TrainingConfig) -> dict[str, nn.Module]:
     return made
 
 
-def _check_data(x: Tensor, energy: Tensor, *, centred: bool) -> tuple[Tensor, Tensor]:
+def _check_data(x: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
     check_points(x, None, name="x")
     if x.ndim != 2 or len(x) < 2:
         raise ValueError(f"x: expected points of shape (n, D) with n >= 2, got {tuple(x.shape)}")
     one_per_point(energy, x, "energy")
     energy = check_points(energy.detach().double(), None, name="energy")
-    energy = energy - energy.mean() if centred else energy  # CEP cannot see the energies' zero; the other losses would learn it
-    return x.detach().float(), energy.float().to(x.device)
+    return x.detach().float(), energy.to(x.device)

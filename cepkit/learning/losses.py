@@ -128,21 +128,19 @@ def mean_energy_loss(f: Tensor, energy: Tensor, beta: float) -> tuple[Tensor, In
     return (f - check_beta(beta) * energy).square().mean(), {}
 
 
-def exp_energy_loss(
-    f: Tensor, energy: Tensor, beta: float, *, log_scale: float | Tensor = 0.0, clamp: float = 10.0
-) -> tuple[Tensor, Info]:
+def exp_energy_loss(f: Tensor, energy: Tensor, beta: float, *, clamp: float = 10.0) -> tuple[Tensor, Info]:
     """Least squares on exp(-beta E(x_0)), "exp-MSE": right in the limit, and blind to points of high energy. Shapes (...).
 
-    Near the minimum an error in f weighs like exp(-2 E_t), in CEP like exp(-E_t). Both exponents are taken relative to
-    `log_scale` and cut at `clamp`: without it the square of an early f of -50 overflows float32. A prediction that is cut has no
-    gradient, a target that is cut biases the result; info "clamped" is the share of both.
+    Near the minimum an error in f weighs like exp(-2 E_t), in CEP like exp(-E_t). Both exponents are cut at `clamp`: without it
+    the square of an early f of -50 overflows float32. A prediction that is cut has no gradient, a target that is cut biases the
+    result; info "clamped" is the share of both. Energies with a mean of exp(-beta E) near 1 suit it best.
 
     Raises:
         ValueError: shapes that differ, or a number out of range.
     """
     _check_pair(f, energy)
     clamp = check_number(clamp, name="clamp", low=0.0, high=80.0)
-    prediction, target = -f - log_scale, -check_beta(beta) * energy - log_scale
+    prediction, target = -f, -check_beta(beta) * energy
     loss = (prediction.clamp(max=clamp).exp() - target.clamp(max=clamp).exp()).square().mean()
     cut = torch.cat([(prediction.detach() > clamp).flatten(), (target > clamp).flatten()])
     return loss, {"clamped": cut.to(f.dtype).mean()}
