@@ -15,7 +15,7 @@ from tyro.conf import Positional
 
 from cepkit.commands.options import choose_device, optional, options_of, read_numbers
 from cepkit.commands.progress import follow
-from cepkit.learning.checkpoints import read_json, read_settings, write_json
+from cepkit.learning.checkpoints import read_settings, write_json
 from cepkit.rl.agent.estimate import estimate
 from cepkit.rl.agent.qgpo_config import PRESETS, QGPOConfig
 from cepkit.rl.agent.qgpo_run import QGPORun, read_config, resume_run, run_folders, seed_folder, start_run
@@ -38,12 +38,11 @@ def train(
     device: str = "auto",
     seeds: optional(str, "N,N...", "0; with --resume all there are") = None,
     preset: optional(str, "NAME", "by the dataset's family") = None,
-    config: optional(Path, "FILE", "") = None,
 ) -> int:
     """Train QGPO in three stages, into a folder.
 
     Args:
-        settings: of a new run, over those of the preset and of --config
+        settings: of a new run, over those of the preset
         dataset: a name (`cepkit data list`), an HDF5 file, minari:ID or d4rl:NAME
         out: folder of the runs; gets one folder seed-<n> for each seed
         resume: go on with the runs in that folder; their settings stay
@@ -51,13 +50,12 @@ def train(
         device: auto (a CUDA GPU where there is one), cpu, cuda, cuda:1 ...
         seeds: such as 0,1,2: several are trained together
         preset: settings to start from: locomotion, antmaze, maze or halfcheetah-small
-        config: a JSON file with settings by name
     """
     if out is None and not dry_run:
         raise ValueError("--out: expected the folder of the runs")
     chosen = choose_device(device)
     if resume:
-        new = {"dry_run": dry_run, "preset": preset, "config": config} | settings
+        new = {"dry_run": dry_run, "preset": preset} | settings
         given = [f"--{name.replace('_', '-')}" for name, value in new.items() if value or name in settings]
         if given:
             raise ValueError(f"--resume: the runs keep their own settings; leave out {', '.join(given)}")
@@ -66,8 +64,7 @@ def train(
         raise ValueError("dataset: expected a name, an HDF5 file or minari:ID, or --resume")
     if not is_path(dataset) and not dataset.startswith(MINARI):
         entry_of(name_of(dataset))  # an unknown name ends here, with the nearest
-    stored = QGPOConfig.known(read_json(config), name=str(config)) if config else {}
-    preset, full = choose_config(name_of(dataset), preset, stored | settings)
+    preset, full = choose_config(name_of(dataset), preset, settings)
     numbers = (full.seed,) if seeds is None else read_numbers(seeds, int, "--seeds")
     if out is not None:
         _check_same_settings(out, full)

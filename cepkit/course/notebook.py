@@ -16,7 +16,7 @@ class Setup:
     """A prepared notebook.
 
     Attributes:
-        device: "cuda", "mps" or "cpu".
+        device: "cuda" or "cpu".
         generator: a seeded CPU generator for the notebook's random draws.
         quick: whether the short version of the notebook was asked for (environment variable CEPKIT_QUICK=1).
     """

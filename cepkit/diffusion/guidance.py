@@ -26,7 +26,6 @@ from cepkit.diffusion.schedules import Schedule
 from cepkit.validation import check_beta, check_number
 
 EnergyFunction = Callable[[Tensor], Tensor]
-EnergyNet = Callable[[Tensor, Tensor | float], Tensor]
 
 
 class Guidance(ABC):
@@ -153,7 +152,7 @@ class LearnedGuidance(Guidance):
         schedule: the one it was trained with.
     """
 
-    energy_net: EnergyNet
+    energy_net: Callable[[Tensor, Tensor | float], Tensor]
     schedule: Schedule
 
     def __post_init__(self) -> None:

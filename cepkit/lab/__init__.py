@@ -6,8 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "guidance_lab": ["GuidanceLab"],
-        "drawing_lab": ["DrawingLab"],
-        "draw_your_own": ["DrawYourOwn"],
+        "draw_your_own": ["DrawYourOwn", "DrawingLab"],
         "simulation": ["SampleSettings", "Simulation"],
         "panels": ["BUILT_IN"],
     },

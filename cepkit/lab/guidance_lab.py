@@ -9,9 +9,9 @@ from pathlib import Path
 import traitlets
 
 from cepkit import plots
-from cepkit.canvas.binary import colour_tables, pack_binary
-from cepkit.canvas.scripts import joined
+from cepkit.canvas.to_browser import colour_tables, joined, pack_binary
 from cepkit.canvas.worker import Worker
+from cepkit.diffusion.denoisers import Denoiser
 from cepkit.lab.controls import LAYERS, SETTINGS, LabControls
 from cepkit.lab.packing import pack_maps, pack_numbers, pack_paths
 from cepkit.lab.page import SCALES, lab_page
@@ -41,6 +41,7 @@ class GuidanceLab(LabControls):
         toy: a toy or its name; own points come from `cepkit.truth.own_points.from_points`.
         estimators: names of `cepkit.lab.BUILT_IN`, or a mapping from a title to any callable (x_t, t) -> guidance (None: the
             built-in of that name). "CEP", "MSE" and "exp-MSE" are trained on the spot, at the `beta` given here.
+        denoiser: what every panel samples with; the toy's exact one when absent.
         scale, beta, steps, method, particles, seed: where the controls start, see `cepkit.lab.SampleSettings`.
         train_steps: optimiser steps of a network trained here.
 
@@ -64,6 +65,7 @@ class GuidanceLab(LabControls):
         toy: Toy | str = "8gaussians",
         estimators: Iterable[str] | Mapping[str, Field | None] = DEFAULT,
         *,
+        denoiser: Denoiser | None = None,
         scale: float = 1.0,
         beta: float = 3.0,
         steps: int = 25,
@@ -74,8 +76,8 @@ class GuidanceLab(LabControls):
     ) -> None:
         settings = SampleSettings(scale, beta, steps, method, particles, seed)
         self.toy = self._first_toy = make_toy(toy) if isinstance(toy, str) else toy
-        self.simulation = Simulation(self.toy, estimators, beta=settings.beta, train_steps=train_steps)
-        self._toys = tuple(dict.fromkeys((*TOYS, self.toy.name)))
+        self.simulation = Simulation(self.toy, estimators, denoiser=denoiser, beta=settings.beta, train_steps=train_steps)
+        self._toys = (self.toy.name,) if denoiser else tuple(dict.fromkeys((*TOYS, self.toy.name)))
         self._worker = Worker(lambda: self._work(self.settings), self._show_error)
         self._reset()
         view = {"setup": self._setup(), "toy_name": self.toy.name, "panels": list(self.simulation.estimators.names)}

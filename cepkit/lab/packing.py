@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from cepkit.canvas.binary import pack_binary, pack_picture
+from cepkit.canvas.to_browser import pack_binary, pack_picture
 from cepkit.lab.measures import FieldMeasures, SampleMeasures
 from cepkit.lab.simulation import Maps, Paths, SampleSettings
 from cepkit.truth.toys import Toy

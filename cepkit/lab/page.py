@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Template
 
-from cepkit.canvas.scripts import joined
+from cepkit.canvas.to_browser import joined
 from cepkit.lab.packing import pack_maps, pack_numbers, pack_paths
 from cepkit.lab.simulation import SampleSettings, Simulation, finish
 from cepkit.validation import check_number

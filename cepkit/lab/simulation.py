@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cepkit import plots
-from cepkit.diffusion.denoisers import FunctionDenoiser
+from cepkit.diffusion.denoisers import Denoiser, FunctionDenoiser
 from cepkit.diffusion.sampling import METHODS, initial_noise, time_grid, walk
 from cepkit.diffusion.schedules import VPLinear
 from cepkit.lab.gridded import GriddedTruth
@@ -84,11 +84,12 @@ class Maps(NamedTuple):
 
 
 class Simulation:
-    """A toy and the estimators to compare on it, all with its exact denoiser.
+    """A toy, the estimators to compare on it, and the denoiser they all share.
 
     Args:
         toy: two-dimensional.
         estimators: names or a mapping, see `cepkit.lab.panels.Estimators`.
+        denoiser: the exact one when absent.
         beta: at which networks are trained.
         train_steps: optimiser steps of each network.
 
@@ -97,11 +98,12 @@ class Simulation:
     """
 
     def __init__(
-        self, toy: Toy, estimators: Iterable[str] | Mapping[str, Field | None], *, beta: float = 3.0, train_steps: int = 1000
-    ) -> None:
+        self, toy: Toy, estimators: Iterable[str] | Mapping[str, Field | None], *, denoiser: Denoiser | None = None,
+        beta: float = 3.0, train_steps: int = 1000,
+    ) -> None:  # fmt: skip
         if toy.dim != 2:
             raise ValueError(f"toy: expected a two-dimensional toy to draw, got {toy.dim} dimensions")
-        self.toy, self.schedule = toy, VPLinear()
+        self.toy, self._denoiser, self.schedule = toy, denoiser, VPLinear() if denoiser is None else denoiser.schedule
         # noise at t = 1 lies round the origin, and a point outside all tables costs as much as a thousand inside
         reach = max(1.3 * toy.extent, 4.2 + max(abs(c) for c in toy.centre))
         wider = GriddedTruth(toy.truth, centre=toy.centre, extent=_WIDER * reach, side=TABLE_SIDE)
@@ -112,7 +114,7 @@ class Simulation:
         self._measures = Measures(toy, self.gridded, self.schedule)
 
     def on(self, toy: Toy) -> Self:
-        """The same panels on another toy; networks are yet to be trained there."""
+        """The same panels on another toy, with its exact denoiser; networks are yet to be trained there."""
         mine = self.estimators
         other = type(self)(toy, mine.given, beta=mine.trained_at, train_steps=mine.train_steps)
         other.estimators.choose(mine.names)
@@ -155,7 +157,7 @@ class Simulation:
         for group in groups:
             # the tables know a field by its class; a guard is for those that they do not know
             fields = [guard.field if table_of(guard.field, truth) else guard for guard in group]
-            scores = GuidedScores(truth, self.schedule, fields, settings.scale, hold=hold)
+            scores = GuidedScores(truth, self.schedule, fields, settings.scale, hold=hold, denoiser=self._denoiser)
             # a particle sent far out is drawn nowhere instead of overflowing
             bounded = FunctionDenoiser(lambda x_t, t, f=scores: f(x_t.clamp(-FARTHEST, FARTHEST), t), self.schedule, "score")
             start, generator = x.expand(len(group), -1, -1), torch.Generator().manual_seed(settings.seed)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from cepkit.diffusion.denoisers import predict
+from cepkit.diffusion.denoisers import Denoiser, predict
 from cepkit.diffusion.guidance import DPSGuidance, Guidance, ZeroGuidance
 from cepkit.diffusion.process import eps_from_score, x0_from_eps
 from cepkit.diffusion.schedules import Schedule
@@ -117,17 +117,22 @@ class GuidedScores:
         schedule: of the score.
         fields: the guidance of each panel; one that has no table, see `table_of`, is evaluated at the points.
         hold: steps of a sampler for which such a value is kept before it is evaluated again.
+        denoiser: whose score it is instead of the truth's, if given.
     """
 
-    def __init__(self, truth: GriddedTruth, schedule: Schedule, fields: Sequence[Field], scale: float, *, hold: int = 1) -> None:
+    def __init__(
+        self, truth: GriddedTruth, schedule: Schedule, fields: Sequence[Field], scale: float, *, hold: int = 1,
+        denoiser: Denoiser | None = None,
+    ) -> None:  # fmt: skip
         self._truth, self._schedule, self._fields, self._scale, self._hold = truth, schedule, fields, scale, hold
         self._tables = [table_of(field, truth) for field in fields]
         self._sum = torch.empty(len(fields), 3, truth.side, truth.side)
-        self._calls, self._held = 0, {}
+        self._calls, self._held, self._denoiser = 0, {}, denoiser
 
     def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         """The guided scores at x_t (P, N, 2)."""
-        score = self._truth.table(t, self._schedule)[1:]
+        exact, side = self._denoiser is None, self._truth.side
+        score = self._truth.table(t, self._schedule)[1:] if exact else _ZERO_FIELD.expand(3, side, side)
         for panel, table in enumerate(self._tables):
             guidance = table(float(t)) if table else _ZERO_FIELD
             torch.add(score[:2], guidance[:2], alpha=self._scale, out=self._sum[panel, :2])
@@ -135,7 +140,7 @@ class GuidedScores:
         values, missing = self._truth.interpolate(self._sum, x_t)
         for panel in missing.any(-1).nonzero().flatten().tolist():
             x = x_t[panel, missing[panel]]
-            values[panel, missing[panel]] = self._truth.score(x, t, self._schedule)
+            values[panel, missing[panel]] = self._truth.score(x, t, self._schedule) if exact else 0.0
             if self._tables[panel]:
                 values[panel, missing[panel]] += self._scale * self._fields[panel](x, t)
         for panel, table in enumerate(self._tables):
@@ -144,4 +149,4 @@ class GuidedScores:
                     self._held[panel] = self._fields[panel](x_t[panel], t)
                 values[panel] += self._scale * self._held[panel]
         self._calls += 1
-        return values
+        return values if exact else values + predict(self._denoiser, "score", x_t.flatten(0, 1), t).reshape(values.shape)

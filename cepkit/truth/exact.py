@@ -57,8 +57,6 @@ class Mixture:
         std = check_number(std, name="std", low=0.0)
         return cls(Components(x.new_zeros(len(x)), x, x.new_tensor([std]), energy, torch.zeros_like(energy).long()))
 
-    # -- what it is made of ------------------------------------------------------------------------------------
-
     @property
     def dim(self) -> int:
         return self.components().dim
@@ -111,8 +109,6 @@ class Mixture:
         x, energy = self.components().to(torch.empty(0, dtype=torch.float64, device=device)).draw(n, generator)
         return x.to(dtype), energy.to(dtype)
 
-    # -- the truth at noise level t ----------------------------------------------------------------------------
-
     def log_q(self, x_t: Tensor, t: Tensor | float, schedule: Schedule) -> Tensor:
         """log q_t(x_t), shape (...)."""
         return self._sweep(x_t, t, schedule, lambda view: view.mix(view.components.log_weight)[0])
@@ -157,8 +153,6 @@ class Mixture:
         """-beta grad E[E(x_0) | x_t], shape (..., D)."""
         beta = check_beta(beta)
         return self._sweep(x_t, t, schedule, lambda view: -beta * mean_energy(view)[1], beta=beta)
-
-    # -- the truth on clean points -------------------------------------------------------------------------------
 
     def energy(self, x0: Tensor) -> Tensor:
         """The energy of a clean point, shape (...): E[E | x_0], where two components overlap their average.

@@ -110,7 +110,6 @@ def test_a_folder_of_another_run_is_left_alone(capsys, tmp_path, maze):
         (["pointmaze-umaze", "--tau", "2"], "tau: expected a finite number in [1e-06, 1], got 2.0"),
         (["pointmaze-umaze", "--seeds", "0,0"], "seeds: expected at least one whole number, each once"),
         (["pointmaze-umaze", "--device", "abacus"], "--device: expected auto or a device of this machine, such as cpu, got"),
-        (["pointmaze-umaze", "--config", "no.json"], "no.json"),
         ([], "dataset: expected a name, an HDF5 file or minari:ID, or --resume"),
         (["--resume"], "expected a run folder, or a folder of runs seed-<n>, found none"),
     ],
@@ -121,16 +120,10 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys, tmp_path, arguments, comp
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_file_of_settings_and_options_lie_over_the_preset(capsys, tmp_path, maze):
-    file = tmp_path / "mine.json"
-    file.write_text(json.dumps({"beta": 7.0, "tau": 0.01, "seed": 4}))
-    run(capsys, maze, "--out", tmp_path / "runs", "--config", file, *settings("tau=0.02", "pooled=False"))
+def test_options_lie_over_the_preset(capsys, tmp_path, maze):
+    run(capsys, maze, "--out", tmp_path / "runs", "--beta", 7.0, "--seed", 4, *settings("tau=0.02", "pooled=False"))
     config = QGPOConfig.from_dict(read_config(tmp_path / "runs" / "seed-4")["qgpo"])
     assert (config.beta, config.tau, config.pooled, config.seed) == (7.0, 0.02, False, 4)
-    file.write_text(json.dumps({"bta": 7.0}))
-    assert "key: expected one of family, seed, beta" in run(capsys, maze, "--out", tmp_path, "--config", file, code=2).err
-    file.write_text("{")
-    assert "expected JSON, but it does not read" in run(capsys, maze, "--out", tmp_path, "--config", file, code=2).err
 
 
 def test_the_preset_follows_from_the_data():

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from cepkit.rl.agent.action_support import SupportSampling
-from cepkit.rl.agent.behaviour import BehaviourTraining
+from cepkit.rl.agent.behaviour import BehaviourTraining, SupportSampling
 from cepkit.rl.agent.critic import CriticTraining
 from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo_config import PRESETS

@@ -38,7 +38,7 @@ def lab(monkeypatch):
             self.closed = True
             super().close()
 
-    monkeypatch.setattr("cepkit.lab.drawing_lab.GuidanceLab", Shown)
+    monkeypatch.setattr("cepkit.lab.draw_your_own.GuidanceLab", Shown)
     widget = DrawingLab(train_steps=12)
     yield widget
     widget.close()

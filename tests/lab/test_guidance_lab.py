@@ -18,7 +18,7 @@ from cepkit.lab import BUILT_IN, GuidanceLab
 from cepkit.lab.controls import FIELDS, HEATS, LAYERS, SETTINGS
 from cepkit.lab.guidance_lab import DEFAULT
 from cepkit.truth.exact import Mixture
-from cepkit.truth.fields import ExactGuidance
+from cepkit.truth.fields import ExactDenoiser, ExactGuidance
 from cepkit.truth.own_points import from_points
 from cepkit.truth.toys import make_toy
 
@@ -283,6 +283,17 @@ def test_a_network_is_not_trained_before_its_first_step():
 def test_forty_callables_get_a_colour_each():
     lab = GuidanceLab("moons", {f"mine {k}": lambda x, t: -x for k in range(40)}, particles=2, steps=1)
     assert len(lab.setup["colours"]) == 40 and len(set(lab.setup["colours"])) == 4
+
+
+def test_a_denoiser_of_ones_own_is_shared_by_all_panels_and_keeps_the_toy():
+    toy = make_toy("moons")
+    lab = GuidanceLab(
+        toy, ("exact", "no guidance"), denoiser=ExactDenoiser(toy.truth.tilt(2.0), VPLinear()), particles=50, steps=5
+    )
+    plain = GuidanceLab(toy, ("exact", "no guidance"), particles=50, steps=5)
+    assert lab.paths["data"] != plain.paths["data"]
+    with pytest.raises(ValueError, match="toy_name: expected one of moons"):
+        lab.toy_name = "rings"
 
 
 def test_a_toy_of_one_mode_has_no_mode_masses_to_compare():

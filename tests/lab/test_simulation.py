@@ -8,7 +8,7 @@ import torch
 from cepkit import plots
 from cepkit.diffusion.guidance import Guided
 from cepkit.diffusion.sampling import initial_noise, sampling_steps
-from cepkit.diffusion.schedules import VPLinear
+from cepkit.diffusion.schedules import VPCosine, VPLinear
 from cepkit.lab import SampleSettings, Simulation
 from cepkit.lab.simulation import finish
 from cepkit.truth.fields import ExactDenoiser, ExactGuidance, MeanEnergyGuidance
@@ -35,6 +35,23 @@ def test_paths_are_those_of_the_sampler(simulation, method, index, kind):
     assert paths.x.shape == (3, 13, 60, 2) and paths.times == [step.t for step in walk]
     apart = (paths.x[index] - torch.stack([step.x for step in walk])).norm(dim=-1)
     assert float(apart.median()) < 2e-3 and float(apart.quantile(0.9)) < 0.05
+
+
+@pytest.mark.parametrize("parametrisation", ["score", "eps", "x0"])
+def test_every_panel_samples_with_a_denoiser_of_ones_own(parametrisation):
+    """A denoiser of narrower data on its own schedule: paths are those of the sampler with it, exactly where nothing is looked up."""
+    schedule, narrow = (
+        VPCosine(),
+        from_points(0.5 * torch.randn(40, 2, generator=torch.Generator().manual_seed(1)), torch.zeros(40)),
+    )
+    denoiser = ExactDenoiser(narrow.truth, schedule, parametrisation)
+    simulation = Simulation(TOY, ("exact", "no guidance"), denoiser=denoiser)
+    paths = finish(simulation.paths(SampleSettings(scale=1.5, beta=2.0, steps=12, particles=60, seed=3)))
+    noise = initial_noise((60, 2), generator=torch.Generator().manual_seed(3))
+    exact = ExactGuidance(TOY.truth, 2.0, schedule)
+    for panel, guided in enumerate((Guided(denoiser, exact, 1.5), denoiser)):
+        apart = (paths.x[panel, -1] - list(sampling_steps(guided, noise, steps=12))[-1].x).norm(dim=-1)
+        assert float(apart.median()) < (5e-3 if panel == 0 else 1e-5)
 
 
 def test_all_panels_start_from_the_same_noise_and_scale_0_never_parts_them(simulation):

@@ -7,10 +7,9 @@ from itertools import pairwise
 
 import torch
 
-from cepkit.rl.agent.action_support import SupportSampling
 from cepkit.rl.agent.agent_networks import make_networks
 from cepkit.rl.agent.baselines import CloningTraining
-from cepkit.rl.agent.behaviour import BehaviourTraining
+from cepkit.rl.agent.behaviour import BehaviourTraining, SupportSampling
 from cepkit.rl.agent.critic import CriticTraining
 from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo_config import QGPOConfig

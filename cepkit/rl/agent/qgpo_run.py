@@ -21,10 +21,9 @@ from cepkit.learning import checkpoints
 from cepkit.learning.checkpoints import fill, load_tensors, save_tensors
 from cepkit.learning.loop import Stage
 from cepkit.learning.run import CONFIG, Run, averages_of
-from cepkit.rl.agent.action_support import SupportSampling
 from cepkit.rl.agent.agent_networks import make_networks
 from cepkit.rl.agent.baselines import CloningTraining
-from cepkit.rl.agent.behaviour import BehaviourTraining
+from cepkit.rl.agent.behaviour import BehaviourTraining, SupportSampling
 from cepkit.rl.agent.critic import CriticTraining
 from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo import QGPO

@@ -10,8 +10,7 @@ import torch
 import traitlets
 from torch import Tensor
 
-from cepkit.canvas.binary import colour_tables, pack_binary, pack_picture
-from cepkit.canvas.scripts import joined
+from cepkit.canvas.to_browser import colour_tables, joined, pack_binary, pack_picture
 from cepkit.canvas.worker import Worker
 from cepkit.canvas.working_widget import WorkingWidget
 from cepkit.rl.agent.baselines import best_of_k_policy, clone_policy, guided_policy

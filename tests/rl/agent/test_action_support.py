@@ -4,8 +4,8 @@ import torch
 from qgpo_problems import finish, tiny, walk
 
 from cepkit.learning.run import restore, state_of
-from cepkit.rl.agent.action_support import SupportSampling
 from cepkit.rl.agent.agent_networks import make_networks
+from cepkit.rl.agent.behaviour import SupportSampling
 from cepkit.rl.agent.prepared import prepare
 
 SHAPE = (63, 4, 2)

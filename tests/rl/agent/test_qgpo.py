@@ -5,9 +5,8 @@ import torch
 from qgpo_problems import bandit, bandit_policy, finish, tiny, walk
 
 from cepkit.diffusion.guidance import Guidance
-from cepkit.rl.agent.action_support import SupportSampling
 from cepkit.rl.agent.baselines import CloningTraining, best_of_k, clone_policy
-from cepkit.rl.agent.behaviour import BehaviourTraining
+from cepkit.rl.agent.behaviour import BehaviourTraining, SupportSampling
 from cepkit.rl.agent.critic import CriticTraining
 from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo import QGPO

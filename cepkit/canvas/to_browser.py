@@ -1,4 +1,6 @@
-"""Tensors and colour maps as bytes that a script in the browser reads."""
+"""Scripts and style sheets for the browser, and tensors and colour maps as bytes that they read."""
+
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,6 +10,13 @@ from torch import Tensor
 from cepkit import plots
 
 _LEVELS, _BLANK = 254, 255
+_SHARED = Path(__file__).parent / "js"
+
+
+def joined(folder: Path, *names: str) -> str:
+    """These files of `folder`, or else of the shared scripts, one after the other: "draw.js", "lab.js" make one ES module."""
+    paths = [folder / name if (folder / name).is_file() else _SHARED / name for name in names]
+    return "\n".join(path.read_text(encoding="utf-8") for path in paths)
 
 
 def colour_tables() -> dict:
