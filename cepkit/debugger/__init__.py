@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "adapters": ["DiscreteSchedule", "from_diffusers", "from_module"],
         "field_debugger": ["FieldDebugger"],
         "findings": ["Finding", "SEVERITIES"],
+        "pictures": ["PICTURES"],
         "report": ["Report"],
         "slices": ["Domain", "Slice"],
     },

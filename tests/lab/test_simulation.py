@@ -39,11 +39,9 @@ def test_paths_are_those_of_the_sampler(simulation, method, index, kind):
 
 @pytest.mark.parametrize("parametrisation", ["score", "eps", "x0"])
 def test_every_panel_samples_with_a_denoiser_of_ones_own(parametrisation):
-    """A denoiser of narrower data on its own schedule: paths are those of the sampler with it, exactly where nothing is looked up."""
-    schedule, narrow = (
-        VPCosine(),
-        from_points(0.5 * torch.randn(40, 2, generator=torch.Generator().manual_seed(1)), torch.zeros(40)),
-    )
+    """A denoiser of narrower data on its own schedule: paths are those of the sampler with it."""
+    points = 0.5 * torch.randn(40, 2, generator=torch.Generator().manual_seed(1))
+    schedule, narrow = VPCosine(), from_points(points, torch.zeros(40))
     denoiser = ExactDenoiser(narrow.truth, schedule, parametrisation)
     simulation = Simulation(TOY, ("exact", "no guidance"), denoiser=denoiser)
     paths = finish(simulation.paths(SampleSettings(scale=1.5, beta=2.0, steps=12, particles=60, seed=3)))

@@ -75,14 +75,7 @@ def imports_of(notebook: Path) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(
-    "notebook",
-    [
-        pytest.param(path, marks=[pytest.mark.xfail(reason="is being moved to the front doors")] if "06" in path.stem else [])
-        for path in NOTEBOOKS
-    ],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_imports_from_cepkit_and_the_front_doors_of_at_most_three_rooms(notebook):
     imports = imports_of(notebook)
     whole = {f"cepkit.{name}" for module, name in imports if module == "cepkit"} & set(DOORS)
