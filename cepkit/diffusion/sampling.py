@@ -193,11 +193,7 @@ def sample(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Draw samples of this shape in one call; the same `generator` state gives the same samples.
-
-    Raises:
-        ValueError: as `sampling_steps`.
-    """
+    """Draw samples of this shape in one call, with the settings and errors of `sampling_steps`; a generator replays them."""
     x = initial_noise(shape, generator=generator, dtype=dtype, device=device)
     for step in sampling_steps(denoiser, x, steps=steps, method=method, t_end=t_end, spacing=spacing, generator=generator):
         x = step.x
