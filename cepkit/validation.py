@@ -149,28 +149,17 @@ class Configuration:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @classmethod
-    def known(cls, values: Mapping[str, object], *, name: str | None = None) -> dict[str, object]:
-        """The settings among `values`, without those of earlier versions that hold their fixed value.
+    def from_dict(cls, values: Mapping[str, object]) -> Self:
+        """The configuration that `to_dict` described; missing keys take their defaults, and `fixed` settings are dropped.
 
         Raises:
-            ValueError: no mapping, or a key or value that this version does not have, by name.
+            ValueError: no mapping, an unknown key (by name), a value out of range, or one without a default that is missing.
         """
-        name = name or cls.title
         current = {key: value for key, value in values.items() if key not in cls.fixed} if isinstance(values, Mapping) else values
-        check_keys(current, cls, name=name)
+        check_keys(current, cls, name=cls.title)
         for key in values.keys() - current.keys():
             if values[key] != cls.fixed[key]:
                 raise ValueError(f"{key}: expected {cls.fixed[key]!r}, the only value in this version, got {values[key]!r}")
-        return dict(current)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> Self:
-        """The configuration that `to_dict` described; missing keys take their defaults.
-
-        Raises:
-            ValueError: as `known`, a value out of range, or one without a default that is missing.
-        """
-        current = cls.known(values)
         for entry in dataclasses.fields(cls):
             if entry.default is dataclasses.MISSING and entry.name not in current:
                 raise ValueError(f"{cls.title}: expected a {entry.name}, got none")
