@@ -14,6 +14,9 @@ from hypothesis import settings
 from cepkit.diffusion.schedules import VPCosine, VPLinear
 from cepkit.truth.toys import TOYS
 
+# a browser is started once, and whoever serves the app asks for the same port
+ONE_WORKER = ("tests/browser/", "tests/commands/test_app.py")
+
 torch.set_num_threads(1)
 settings.register_profile("cepkit", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("cepkit")
@@ -56,12 +59,12 @@ def no_event_loop(request):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """With `--dist loadgroup`, one worker gets all browser tests (under pytest 9.2 the mark `xdist_group` does nothing)."""
+    """One worker gets all tests of `ONE_WORKER` (under pytest 9.2 the mark `xdist_group` does nothing)."""
     from xdist.scheduler import LoadGroupScheduling
 
     class OneBrowser(LoadGroupScheduling):
         def _split_scope(self, nodeid):
-            return "browser" if nodeid.startswith("tests/browser/") else super()._split_scope(nodeid)
+            return "browser" if nodeid.startswith(ONE_WORKER) else super()._split_scope(nodeid)
 
     return OneBrowser(config, log) if config.getvalue("dist") == "loadgroup" else None
 
