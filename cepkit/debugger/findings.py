@@ -22,6 +22,7 @@ class Finding:
         x: where it is worst, a point in slice coordinates, None if it means everywhere or all is well.
         t: the noise level where it is worst, None if it means all.
         remedy: the likely cause or what to try, empty if nothing can be said or all is well.
+        cause: the name of the fault where it is certain, such as "sign" or "another schedule"; empty otherwise.
     """
 
     check: str
@@ -31,6 +32,7 @@ class Finding:
     x: tuple[float, float] | None = None
     t: float | None = None
     remedy: str = ""
+    cause: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.severity, SEVERITIES, name="severity")

@@ -49,6 +49,11 @@ class Report:
         return self.findings[0].severity
 
     @property
+    def causes(self) -> tuple[str, ...]:
+        """The named causes, those of the severest findings first, each once."""
+        return tuple(dict.fromkeys(item.cause for item in self.findings if item.cause))
+
+    @property
     def summary(self) -> str:
         """The number of findings of each severity, in words."""
         count = Counter(item.severity for item in self.findings)
