@@ -17,6 +17,7 @@ from cepkit.diffusion.sampling import Step
 from cepkit.diffusion.schedules import Schedule
 from cepkit.truth.exact import Mixture
 from cepkit.truth.fields import ExactGuidance
+from cepkit.truth.metrics import reference_size
 from cepkit.truth.toys import Toy
 from cepkit.validation import check_number
 
@@ -154,13 +155,11 @@ def error_map(
     ax: Axes, toy: Toy, guidance: Field, t: float, beta: float, schedule: Schedule, *, title: str = "", side: int = 60,
     vmax: float | None = 2.0, colorbar: bool = True,
 ) -> Axes:  # fmt: skip
-    """|guidance - exact| relative to the exact field's root mean square over p_t, blank where q_t is negligible."""
+    """|guidance - exact| relative to the exact field's size over p_t (see `reference_size`), blank where q_t is negligible."""
     x = picture_points(toy, side)
-    exact = toy.truth.guidance(x, t, beta, schedule)
-    log_p = toy.truth.tilt(beta).log_q(x, t, schedule)
-    weight = torch.softmax(log_p.flatten(), 0).reshape(log_p.shape)
-    typical = (weight * exact.square().sum(-1)).sum().sqrt()
-    error = (guidance(x, t).detach() - exact).norm(dim=-1) / typical.clamp_min(1e-12)
+    log_q, score, energy_t, exact = toy.truth.fields(x, t, beta, schedule)
+    weight = torch.softmax((log_q - energy_t).flatten(), 0).reshape(log_q.shape)
+    error = (guidance(x, t).detach() - exact).norm(dim=-1) / reference_size(exact, score, weight)
     error = torch.where(visible(toy, t, schedule, side=side), error, torch.nan)
     label = "relative error" if colorbar else None
     return heat(ax, toy, error, cmap=ERROR_MAP, title=title, colorbar=label, vmin=0.0, **({} if vmax is None else {"vmax": vmax}))

@@ -65,6 +65,12 @@ def test_an_error_map_is_black_for_exact_guidance_and_not_for_none(toy):
     assert np.nanmax(wrong.images[0].get_array()) > 0.5
 
 
+def test_an_error_where_nothing_guides_is_relative_to_the_score(ax):
+    toy = from_points(torch.tensor([[0.0, 0.0]]), torch.tensor([5.0]), std=0.5)
+    plots.error_map(ax, toy, lambda x_t, t: 0.01 * toy.truth.score(x_t, t, SCHEDULE), 0.2, 3.0, SCHEDULE, vmax=None)
+    assert 0.005 < np.nanmax(ax.images[0].get_array()) < 0.1
+
+
 def test_energy_is_blank_where_there_is_no_data(ax):
     toy = make_toy("8gaussians")
     plots.energy(ax, toy, toy_estimators(toy, 3.0, SCHEDULE)["exact"], 0.05, SCHEDULE, side=31)

@@ -16,11 +16,10 @@ from cepkit.lab.grid_density import kept
 from cepkit.lab.gridded import GriddedTruth
 from cepkit.lab.panels import Guard
 from cepkit.truth.fields import ExactGuidance
-from cepkit.truth.metrics import ErrorProbe, kernel_bandwidths, mmd2, mode_masses, relative_error, total_variation
+from cepkit.truth.metrics import NEGLIGIBLE, ErrorProbe, kernel_bandwidths, mmd2, mode_masses, relative_error, total_variation
 from cepkit.truth.toys import Toy
 
 _PROBE_POINTS, _LARGEST_SAMPLE, _FLOOR_SETS, _KEPT_PROBES = 256, 1000, 5, 400
-_NEGLIGIBLE = 1e-3  # a guidance of this size beside the score: an error relative to it says nothing
 _NAN = torch.tensor(torch.nan)
 
 
@@ -63,14 +62,14 @@ class Measures:
         rows = []
         for t in times:
             probe = kept(self._probes, _KEPT_PROBES, (t, beta), partial(self._probe, t, beta))
-            (x,), (exact,) = probe.points, probe.exact
-            score_size, exact_size = _size(self._gridded.score(x, t, self._schedule)), _size(exact)
+            (x,), (exact,), (score,) = probe.points, probe.exact, probe.score
+            score_size, exact_size = _size(score), _size(exact)
             sizes, errors = [], []
             for guard in guards:  # the truth itself is measured as such, not as looked up
                 field = exact if guard.field == exact_guidance else guard(x, t)
                 sizes.append(_size(field) if guard.works else _NAN)
-                comparable = guard.works and exact_size > _NEGLIGIBLE * score_size
-                errors.append(relative_error(field, exact) if comparable else _NAN)
+                comparable = guard.works and exact_size > NEGLIGIBLE * score_size
+                errors.append(relative_error(field, exact, score) if comparable else _NAN)
             rows.append((score_size, torch.stack(sizes), torch.stack(errors)))
             yield
         return FieldMeasures(times, *(torch.stack(column, -1) for column in zip(*rows, strict=True)))

@@ -20,6 +20,7 @@ from cepkit.lab.gridded import GriddedTruth
 from cepkit.lab.measures import FieldMeasures, Measures, SampleMeasures
 from cepkit.lab.panels import Estimators, Guard
 from cepkit.lab.tabulated import Field, GuidedScores, table_of
+from cepkit.truth.metrics import reference_size
 from cepkit.truth.toys import Toy
 from cepkit.validation import LARGEST_INTEGER, Configuration, setting
 
@@ -187,7 +188,7 @@ class Simulation:
         log_p = log_q - truth.energy_t(x, t, beta, schedule)
         visible = log_q > log_q.max() - _VISIBLE_DEPTH
         weight = torch.softmax(log_q.flatten(), 0).reshape(log_q.shape)
-        typical = (torch.softmax(log_p.flatten(), 0) @ exact.reshape(-1, 2).square().sum(-1)).sqrt().clamp_min(1e-12)
+        typical = reference_size(exact, score, torch.softmax(log_p.flatten(), 0).reshape(log_p.shape))
         energies, errors, fields = [], [], []
         for guard in guards:
             field, energy = guard(x, t), guard.energy(x, t)

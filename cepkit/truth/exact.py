@@ -13,6 +13,8 @@ are needed depends on how much noise blurs them, so a `Mixture` may hold a rule 
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -78,6 +80,15 @@ class Mixture:
         widest = self.components(math.inf).std.max()
         return self.components(float((widest**2 + (sigma_squared / alpha**2).amin()).sqrt()))
 
+    @cached_property
+    def _lowest(self) -> float:
+        """The lowest constant energy. Relative to it float32 keeps the digits of the differences, on which the fields depend."""
+        return float(self.components(math.inf).energy.min())
+
+    def _relative(self, components: Components, like: Tensor) -> Components:
+        """The components with energies relative to `_lowest`, in the dtype and on the device of `like`."""
+        return replace(components, energy=components.energy - self._lowest).to(like)
+
     def tilt(self, beta: float) -> Self:
         """The target p_0 proportional to q_0 exp(-beta E), again a `Mixture` with the same energy."""
         beta = check_beta(beta)
@@ -132,7 +143,8 @@ class Mixture:
     def energy_t(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """The intermediate energy E_t(x_t) = -log E[exp(-beta E(x_0)) | x_t], shape (...). Theorem 3.1."""
         beta = check_beta(beta)
-        return self._sweep(x_t, t, schedule, lambda view: compare_with_target(view, beta, fields=False)[0], beta=beta)
+        energy_t = self._sweep(x_t, t, schedule, lambda view: compare_with_target(view, beta, fields=False)[0], beta=beta)
+        return energy_t + beta * self._lowest
 
     def guidance(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """-grad E_t(x_t), shape (..., D)."""
@@ -142,12 +154,13 @@ class Mixture:
     def fields(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Fields:
         """log q_t, score, E_t and guidance together, sharing the work between the four."""
         beta = check_beta(beta)
-        return Fields(*self._sweep(x_t, t, schedule, lambda view: compare_with_target(view, beta), beta=beta))
+        fields = Fields(*self._sweep(x_t, t, schedule, lambda view: compare_with_target(view, beta), beta=beta))
+        return fields._replace(energy_t=fields.energy_t + beta * self._lowest)
 
     def mean_energy_t(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """beta E[E(x_0) | x_t], shape (...): what regression on noisy points learns; never below E_t."""
         beta = check_beta(beta)
-        return self._sweep(x_t, t, schedule, lambda view: beta * mean_energy(view)[0], beta=beta)
+        return self._sweep(x_t, t, schedule, lambda view: beta * mean_energy(view)[0], beta=beta) + beta * self._lowest
 
     def mean_energy_guidance(self, x_t: Tensor, t: Tensor | float, beta: float, schedule: Schedule) -> Tensor:
         """-beta grad E[E(x_0) | x_t], shape (..., D)."""
@@ -176,7 +189,7 @@ class Mixture:
         check_points(x0, self.dim, name="x0")
         one = torch.ones((), dtype=torch.float64)
         floor = (1e-12 if x0.dtype == torch.float64 else 1e-9) * one
-        components = self.components().to(x0)
+        components = self._relative(self.components(), x0)
         return by_chunks(lambda x: formula(NoisyView(components, x, one, floor)), x0, components)
 
     def _sweep(
@@ -188,7 +201,7 @@ class Mixture:
         alpha, sigma_squared = schedule.alpha(t.double()), schedule.sigma_squared(t.double())
         if t.numel() and float(t.min()) == 0.0:
             raise ValueError("t: expected times in (0, 1]; at t = 0 nothing is blurred and the density may not exist")
-        components = self.components_at(alpha, sigma_squared).to(x_t)
+        components = self._relative(self.components_at(alpha, sigma_squared), x_t)
         if t.ndim:
             alpha, sigma_squared = (value.to(x_t).reshape(-1, 1) for value in (alpha, sigma_squared))
             return by_chunks(lambda x, a, s: formula(NoisyView(components, x, a, s)), x_t, components, alpha, sigma_squared)
@@ -206,7 +219,7 @@ class _CleanEnergy(torch.autograd.Function):
         energy, gradient = mixture._on_clean(x0, mean_energy)
         ctx.save_for_backward(x0, gradient)
         ctx.mixture = mixture
-        return energy
+        return energy + mixture._lowest
 
     @staticmethod
     def backward(ctx, upstream: Tensor) -> tuple[Tensor, None]:

@@ -17,13 +17,29 @@ from cepkit.validation import check_number, check_points
 Field = Callable[[Tensor, Tensor | float], Tensor]
 _ROWS = 64  # of a kernel matrix at a time: what stays in a cache
 PROBE_TIMES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+NEGLIGIBLE = 1e-3  # a guidance of this size beside the score changes no sample: an error relative to it says nothing
 
 
-def relative_error(estimate: Tensor, exact: Tensor) -> Tensor:
-    """sqrt(mean |estimate - exact|^2 / mean |exact|^2): 0 is perfect, 1 is as bad as no guidance."""
+def reference_size(exact: Tensor, score: Tensor, weight: Tensor | None = None) -> Tensor:
+    """What an error of the guidance is measured by: the root mean square length of the exact field, where that is `NEGLIGIBLE`
+    beside the score that of the score. Fields (..., D); `weight` (...) sums to one, by default equal weights."""
+
+    def mean_square(field: Tensor) -> Tensor:
+        square = field.square().sum(-1)
+        return square.mean() if weight is None else (weight * square).sum()
+
+    size, whole = mean_square(exact), mean_square(score)
+    return torch.where(size > NEGLIGIBLE**2 * whole, size, whole).sqrt()
+
+
+def relative_error(estimate: Tensor, exact: Tensor, score: Tensor) -> Tensor:
+    """The root mean square length of estimate - exact, relative to the exact field's: 0 is perfect, 1 is as bad as no guidance.
+
+    Where the exact field is negligible beside `score`, relative to the score's; see `reference_size`. Shapes (..., D).
+    """
     if estimate.shape != exact.shape:
         raise ValueError(f"estimate: expected the shape of the exact field {tuple(exact.shape)}, got {tuple(estimate.shape)}")
-    return ((estimate - exact).square().sum() / exact.square().sum()).sqrt()
+    return (estimate - exact).square().sum(-1).mean().sqrt() / reference_size(exact, score)
 
 
 class ErrorProbe:
@@ -37,7 +53,7 @@ class ErrorProbe:
             are partly chance there, differences on one probe are not.
 
     Attributes:
-        points, exact: for each time, x_t (n, D) and the exact guidance there.
+        points, exact, score: for each time, x_t (n, D), and there the exact guidance and the score of q_t.
     """
 
     def __init__(
@@ -57,12 +73,13 @@ class ErrorProbe:
         for t in self.times:
             x0, _ = target.sample(n, generator=generator, dtype=dtype)
             self.points.append(perturb(x0, t, schedule, generator=generator).x_t)
-        self.exact = [truth.guidance(x_t, t, beta, schedule) for x_t, t in zip(self.points, self.times, strict=True)]
+        fields = [truth.fields(x_t, t, beta, schedule) for x_t, t in zip(self.points, self.times, strict=True)]
+        self.exact, self.score = [found.guidance for found in fields], [found.score for found in fields]
 
     def __call__(self, field: Field) -> Tensor:
         """The error of a field (x_t, t) -> guidance at each time, shape (number of times,)."""
-        pairs = zip(self.points, self.times, self.exact, strict=True)
-        return torch.stack([relative_error(field(x_t, t).detach(), exact) for x_t, t, exact in pairs])
+        places = zip(self.points, self.times, self.exact, self.score, strict=True)
+        return torch.stack([relative_error(field(x_t, t).detach(), exact, score) for x_t, t, exact, score in places])
 
 
 def guidance_error(

@@ -86,6 +86,24 @@ def test_a_constant_added_to_the_energy_shifts_e_t_and_leaves_the_guidance_alone
     torch.testing.assert_close(shifted.guidance, plain.guidance, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e5, -1e6, 1e7])
+@pytest.mark.parametrize("t", [0.05, 0.8])
+def test_float32_fields_do_not_depend_on_the_zero_of_the_energy(t, offset):
+    x = torch.randn(300, 2, generator=seeded(), dtype=torch.float64)
+    plain, moved = (Mixture.from_points(x, x[:, 0] + x[:, 1] ** 2 + c, std=0.2) for c in (0.0, offset))
+    x_t = noisy_points(plain, t)
+    exact = plain.fields(x_t, t, 3.0, LINEAR).guidance
+    scale = float(exact.norm(dim=-1).max())
+    assert_rows_close(moved.guidance(x_t.float(), t, 3.0, LINEAR).double(), exact, rtol=1e-4, atol=1e-5 * scale)
+    mean = plain.mean_energy_guidance(x_t, t, 3.0, LINEAR)
+    assert_rows_close(moved.mean_energy_guidance(x_t.float(), t, 3.0, LINEAR).double(), mean, rtol=1e-4, atol=1e-5 * scale)
+    for name in ("energy_t", "mean_energy_t"):
+        here, there = (getattr(mixture, name)(x_t, t, 3.0, LINEAR) for mixture in (plain, moved))
+        torch.testing.assert_close(there, here + 3.0 * offset, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(moved.energy(x), plain.energy(x) + offset, rtol=1e-12, atol=1e-12)
+    assert moved.log_partition(3.0) == pytest.approx(plain.log_partition(3.0) - 3.0 * offset, rel=1e-12)
+
+
 @given(noisy_clouds())
 def test_the_order_of_the_points_does_not_matter(case):
     cloud, x_t, t, beta = case

@@ -21,10 +21,12 @@ from cepkit.truth.metrics import (
     mmd2,
     mmd2_null_band,
     mode_masses,
+    reference_size,
     relative_error,
     sliced_wasserstein,
     total_variation,
 )
+from cepkit.truth.own_points import from_points
 
 LINEAR = VPLinear()
 
@@ -190,7 +192,26 @@ def test_twice_the_field_has_error_one_and_a_tenth_more_a_tenth(toy):
 
 def test_relative_error_by_hand():
     estimate, exact = torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.tensor([[0.0, 0.0], [0.0, 2.0]])
-    assert float(relative_error(estimate, exact)) == pytest.approx(math.sqrt(2) / 2)
+    assert float(relative_error(estimate, exact, 100 * exact)) == pytest.approx(math.sqrt(2) / 2)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-9, 1e-4])
+def test_the_error_beside_an_exact_field_that_vanishes_is_relative_to_the_score(size):
+    score = torch.tensor([[3.0, 4.0], [0.0, 5.0]])
+    exact = size * score
+    assert float(relative_error(exact + 0.01 * score, exact, score)) == pytest.approx(0.01, rel=1e-3)
+    weight = torch.tensor([1.0, 0.0])
+    assert float(reference_size(exact, score, weight)) == 5.0 and float(reference_size(0.1 * score, score, weight)) == 0.5
+
+
+def test_where_the_energy_is_constant_a_good_network_has_a_small_error():
+    """Nothing guides there, and the learned field is as small as it can be beside the score."""
+    x = torch.randn(200, 2, generator=seeded())
+    truth = from_points(x, torch.full((200,), 7.0), std=0.3).truth
+    probe = ErrorProbe(truth, 3.0, LINEAR, n=500, generator=seeded())
+    assert float(probe(lambda x_t, t: torch.zeros_like(x_t)).max()) < 1e-6
+    nearly = probe(lambda x_t, t: 0.02 * truth.score(x_t, t, LINEAR))
+    torch.testing.assert_close(nearly, torch.full_like(nearly, 0.02), rtol=1e-3, atol=0)
 
 
 def test_the_error_is_measured_where_the_target_is(toy):
@@ -269,7 +290,7 @@ BAD = {
     "sliced dtype": (lambda: sliced_wasserstein(X, X.double()), "y"),
     "masses dimension": (lambda: mode_masses(torch.zeros(3, 3), toy_named("moons").truth), "x"),
     "variation shape": (lambda: total_variation(torch.ones(2), torch.ones(3)), "p"),
-    "relative shape": (lambda: relative_error(X[:1], X), "estimate"),
+    "relative shape": (lambda: relative_error(X[:1], X, X), "estimate"),
     "field shape": (lambda: guidance_error(lambda x, t: x[:1], toy_named("moons").truth, 0.2, 3.0, LINEAR), "estimate"),
     "field points": (lambda: guidance_error(ZeroGuidance(), toy_named("moons").truth, 0.2, 3.0, LINEAR, n=0), "n"),
     "probe time zero": (lambda: ErrorProbe(toy_named("moons").truth, 3.0, LINEAR, times=(0.0,)), "times"),

@@ -45,17 +45,18 @@ def guidance_errors(
             network can do that has not seen the K draws.
 
     Returns:
-        (number of times,): sqrt(mean |learned - exact|^2 / mean |exact|^2) over states, actions and noises.
+        (number of times,): `cepkit.truth.metrics.relative_error` over states, actions and noises.
     """
     beta, schedule = qgpo.config.beta, qgpo.config.schedule
 
-    def exact_field(points: Tensor) -> Callable[[Tensor, float], Tensor]:
+    def exact_field(points: Tensor, name: str) -> Callable[[Tensor, float], Tensor]:
         answers = [exact_answer(qgpo, *pair) for pair in zip(states, points, strict=True)]
-        return lambda a_t, t: torch.stack([m.guidance(x, t, beta, schedule) for m, x in zip(answers, a_t, strict=True)])
+        fields = [lambda x, t, m=m: getattr(m.fields(x, t, beta, schedule), name) for m in answers]
+        return lambda a_t, t: torch.stack([field(x, t) for field, x in zip(fields, a_t, strict=True)])
 
-    truth, errors = exact_field(actions), []
-    field = qgpo.guidance(states[:, None]) if other is None else exact_field(other)
+    truth, score, errors = exact_field(actions, "guidance"), exact_field(actions, "score"), []
+    field = qgpo.guidance(states[:, None]) if other is None else exact_field(other, "guidance")
     for t in times:
         a_t = perturb(actions.repeat(1, noises, 1), t, schedule, generator=generator).x_t
-        errors.append(relative_error(field(a_t, t), truth(a_t, t)))
+        errors.append(relative_error(field(a_t, t), truth(a_t, t), score(a_t, t)))
     return torch.stack(errors)

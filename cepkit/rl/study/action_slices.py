@@ -95,7 +95,8 @@ def energy_slice(
     with torch.no_grad():
         exact = picture(truth.energy_t(grid, t, beta, schedule), truth.energy_t(noisy, t, beta, schedule))
         found = picture(learned.energy(grid, t), learned.energy(noisy, t))
-    error = relative_error(learned(noisy, t), truth.guidance(noisy, t, beta, schedule))
+    there = truth.fields(noisy, t, beta, schedule)
+    error = relative_error(learned(noisy, t), there.guidance, there.score)
     shown = visible(points)[..., None]
     fields = shown * truth.guidance(points, t, beta, schedule), shown * learned(points, t)
     return EnergySlice(t, exact, found, points, *fields, float(error))
