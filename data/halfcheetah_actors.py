@@ -191,7 +191,7 @@ def main() -> None:
     except (ValueError, OSError) as error:
         sys.exit(str(error))
     digest = sha256_of(path)
-    same = digest == manifest()[f"{NAME}.hdf5"]["sha256"]
+    same = digest == manifest()[f"{NAME}.hdf5"].sha256
     verdict = "the file that ships" if same else "other bytes than ship (so may compression and rounding on another machine be)"
     print(f"{path}: SHA-256 {digest}, {verdict}")
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from cepkit.rl import PRESETS, Transitions, load_dataset, load_run, resume_run, start_run
-from cepkit.rl.agent.qgpo_run import keep_weights, seed_folder
+from cepkit.rl.agent.qgpo_run import keep_weights
+from cepkit.rl.agent.run_folders import seed_folder
 from cepkit.rl.agent.support_truth import TRUTH_TIMES, guidance_errors
 from cepkit.rl.envs import maze
 from cepkit.rl.envs.engines import find_environment

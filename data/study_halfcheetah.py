@@ -29,7 +29,8 @@ from cepkit.rl import PRESETS, QGPO, evaluate, load_dataset, mean_interval, resu
 from cepkit.rl.agent.baselines import best_of_k_policy, clone_policy, guided_policy
 from cepkit.rl.agent.behaviour import draw_actions
 from cepkit.rl.agent.prepared import Prepared, prepare
-from cepkit.rl.agent.qgpo_run import keep_weights, seed_folder
+from cepkit.rl.agent.qgpo_run import keep_weights
+from cepkit.rl.agent.run_folders import seed_folder
 
 NAME = "halfcheetah-small-replay"
 SEEDS = (0, 1, 2)

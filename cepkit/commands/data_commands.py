@@ -78,11 +78,11 @@ def _description(transitions: Transitions) -> dict[str, str]:
 
 
 def _origin(path: Path) -> dict[str, str]:
-    entry = datasets.manifest().get(path.name, {}) if path.parent == datasets.SHIPPED_FOLDER else {}
-    record = None if entry else read_record(path)
-    source = str(entry.get("source", record.source if record else "a file of your own"))
+    entry = datasets.manifest().get(path.name) if path.parent == datasets.SHIPPED_FOLDER else None
+    known = entry or read_record(path)
+    source = known.source if known else "a file of your own"
     lines = {"file": f"{path}, {path.stat().st_size / 1e6:.1f} MB", "source": source, "SHA-256": sha256_of(path)}
-    return lines | ({"licence": str(entry["licence"])} if "licence" in entry else {})
+    return lines | ({"licence": entry.licence} if entry and entry.licence else {})
 
 
 def fetch(name: Name, urls: Urls = ()) -> None:
@@ -113,6 +113,6 @@ def make(name: Name, out: optional(Path, "FILE", "its place in the project, or t
         os.replace(made, target)
     if target.parent != datasets.SHIPPED_FOLDER:
         write_record(target, f"cepkit data make {name}")
-    expected = datasets.manifest().get(f"{name}.hdf5", {}).get("sha256", "")
-    verdict = ("as" if expected == digest else "not as") if expected else "not"
+    entry = datasets.manifest().get(f"{name}.hdf5")
+    verdict = ("as" if entry.sha256 == digest else "not as") if entry else "not"
     print(f"{target}\n{target.stat().st_size / 1e6:.1f} MB, SHA-256 {digest}, {verdict} in data/manifest.json")

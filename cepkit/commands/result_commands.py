@@ -8,7 +8,8 @@ from tyro.conf import Positional, arg
 
 from cepkit.commands.options import choose_device, optional, read_numbers
 from cepkit.learning.checkpoints import write_atomically
-from cepkit.rl.agent.qgpo_run import load_run, read_config, run_folders
+from cepkit.rl.agent.qgpo_run import load_run
+from cepkit.rl.agent.run_folders import read_config, run_folders
 from cepkit.rl.envs.engines import Environment, find_environment
 from cepkit.rl.study.leaderboard import Experiment, find_experiments, leaderboard, scale_figure
 from cepkit.rl.study.results import K, Result, evaluate_run, pool
@@ -39,7 +40,7 @@ def evaluate(
     """
     chosen, folders = choose_device(device), run_folders(folder)
     values = None if scales is None else read_numbers(scales, float, "--scales")
-    names = {read_config(each)["data"]["name"] for each in folders}
+    names = {read_config(each).data.name for each in folders}
     if len(names) > 1:
         raise ValueError(f"{folder}: expected runs of one dataset, got {', '.join(sorted(names))}")
     configs = [load_run(each).config for each in folders]  # all must be finished before the first is evaluated

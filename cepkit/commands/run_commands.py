@@ -7,6 +7,7 @@ them again, the preset, and by which command, when and on which device the run w
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from tyro.conf import Positional
 
 from cepkit.commands.options import choose_device, optional, options_of, read_numbers
 from cepkit.commands.progress import follow
-from cepkit.learning.checkpoints import read_settings, write_json
+from cepkit.learning.checkpoints import read_json, write_json
 from cepkit.rl.agent.estimate import estimate
 from cepkit.rl.agent.qgpo_config import PRESETS, QGPOConfig
-from cepkit.rl.agent.qgpo_run import QGPORun, read_config, resume_run, run_folders, seed_folder, start_run
+from cepkit.rl.agent.qgpo_run import QGPORun, resume_run, start_run
+from cepkit.rl.agent.run_folders import read_config, run_folders, seed_folder
 from cepkit.rl.data.catalogue import entry_of
 from cepkit.rl.data.datasets import is_path, load_dataset, name_of
 from cepkit.rl.data.minari_bridge import PREFIX as MINARI
@@ -27,6 +29,13 @@ from cepkit.validation import check_name
 
 _ORIGIN = "origin.json"
 _PRESET_OF_NAME = {"halfcheetah-small-replay": "halfcheetah-small"}
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What is read back of `origin.json`."""
+
+    source: str
 
 
 def train(
@@ -111,7 +120,7 @@ def _check_same_settings(out: Path, config: QGPOConfig) -> None:
     if (out / "config.json").exists():
         raise ValueError(f"{out}: is the folder of one run, not of runs by seed; choose another folder")
     for folder in run_folders(out) if any(out.glob("seed-*/config.json")) else ():
-        found = QGPOConfig.from_dict(read_config(folder)["qgpo"])
+        found = read_config(folder).qgpo
         mine, other = config.with_seed(found.seed).to_dict(), found.to_dict()
         changed = ", ".join(f"{key} ({other[key]!r}, not {mine[key]!r})" for key in mine if mine[key] != other[key])
         if changed:
@@ -123,7 +132,7 @@ def _resume(dataset: str | None, out: Path, seeds: str | None, device: torch.dev
     first = run_folders(out if numbers is None else seed_folder(out, numbers[0]))[0]
     if dataset is None and not (first / _ORIGIN).is_file():
         raise ValueError(f"{first}: does not say where its data were found; name the dataset before --resume")
-    transitions = load_dataset(dataset or str(read_settings(first / _ORIGIN, ("source",))["source"]))
+    transitions = load_dataset(dataset or read_json(first / _ORIGIN, _Origin).source)
     run = resume_run(out, transitions.to(device), seeds=numbers)
     print(f"{out}: seeds {', '.join(map(str, run.seeds))} of {transitions.name} on {device}")
     return _follow(run, out)

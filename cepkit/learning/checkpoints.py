@@ -3,14 +3,29 @@
 Tensors are stored as safetensors, which holds numbers and text only: nothing is unpickled.
 """
 
+import dataclasses
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+import reprlib
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
+
+from cepkit.validation import LARGEST_INTEGER, Configuration, check_number
+
+T = TypeVar("T")
+Size = Annotated[int, 1, 10**6]  # of a point, a state or an action
+Steps = Annotated[int, 1, LARGEST_INTEGER]
+_WORDS = {str: "a text", bool: "true or false", int: "an integer", float: "a finite number", list: "a list", dict: "a mapping"}
+_SEAL = "cepkit"  # the one entry of a file's metadata: a checksum, a space, and the words in JSON
 
 
 def make_folder(path: Path) -> Path:
@@ -34,7 +49,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        partial.unlink(missing_ok=True)  # what a killed writer left, or a link, which would lead elsewhere
+        with partial.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -52,58 +68,105 @@ def write_json(path: Path, values: Mapping[str, object]) -> None:
     write_atomically(path, (json.dumps(values, indent=2) + "\n").encode())
 
 
-def read_json(path: Path) -> object:
-    """Read a JSON file.
+def read_json(path: Path, kind: type[T]) -> T:
+    """Read a JSON file as the annotations of `kind` ask, see `parsed`.
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: it holds no JSON, or something else; the message names the file and the place in it.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parsed(json.loads(path.read_text(encoding="utf-8")), kind, "")
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON, but it does not read ({error})") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
-def read_settings(path: Path, keys: Iterable[str]) -> dict:
-    """Read the mapping in a run's JSON file.
+def parsed(value: object, kind: Any, place: str) -> Any:
+    """Return a value read from JSON as an annotation asks.
+
+    Args:
+        kind: a text, number or truth value, `Annotated[int, low, high]`, `X | None`, `list[X]`, `dict[str, X]`, a `Configuration`
+            or a dataclass. Its fields without a default must be there; further keys are let be.
+        place: of the value in its file, for messages.
 
     Raises:
-        ValueError: no such file, one that does not read, or one without some of `keys`.
+        ValueError: it is of another kind; the message names place, expectation and value.
     """
-    if not path.is_file():
-        raise ValueError(f"{path.parent}: expected a run folder with {path.name}, found none")
-    written = read_json(path)
-    missing = set(keys) - (written.keys() if isinstance(written, dict) else set())
-    if missing:
-        raise ValueError(f"{path}: expected the settings of a run, but {', '.join(sorted(missing))} is missing")
-    return written
+    plain, parts = get_origin(kind) or kind, get_args(kind)
+    if NoneType in parts:
+        return None if value is None else parsed(value, parts[0], place)
+    if plain is Annotated:
+        return check_number(parsed(value, parts[0], place), name=place, low=parts[1], high=parts[2], integer=True)
+    at, inner = f"{place}: " if place else "", f"{place}." if place else ""
+    if issubclass(plain, Configuration):
+        try:
+            return plain.from_dict(value)
+        except ValueError as error:
+            raise ValueError(f"{at}{error}") from error
+    if plain in (int, float):
+        largest = LARGEST_INTEGER if plain is int else sys.float_info.max
+        right = type(value) in (int, plain) and abs(value) <= largest
+    else:
+        right = type(value) is (plain if plain in _WORDS else dict)
+    if not right:
+        raise ValueError(f"{at}expected {_WORDS.get(plain, 'a mapping')}, got {reprlib.repr(value)}")
+    if plain is list and parts:
+        return [parsed(part, parts[0], f"{place}[{index}]") for index, part in enumerate(value)]
+    if plain is dict and parts:
+        return {key: parsed(part, parts[1], f"{inner}{key}") for key, part in value.items()}
+    if plain in _WORDS:
+        return value
+    hints, needed = get_type_hints(plain, include_extras=True), dataclasses.MISSING
+    for entry in dataclasses.fields(plain):
+        if entry.name not in value and entry.default is needed:
+            raise ValueError(f"{at}expected the key {entry.name}, found {', '.join(value) or 'none'}")
+    return plain(**{name: parsed(value[name], hints[name], f"{inner}{name}") for name in hints if name in value})
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write tensors and a few words about them to one safetensors file, atomically.
 
-    The order of several words in the file is left to chance by safetensors; with at most one, equal content is equal bytes.
+    Their SHA-256 goes with them, and equal content is equal bytes.
 
     Raises:
         OSError: as `write_atomically`.
     """
     whole = {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}
-    write_atomically(path, safetensors.torch.save(whole, dict(metadata)))
+    words = json.dumps(dict(metadata), sort_keys=True)
+    write_atomically(path, safetensors.torch.save(whole, {_SEAL: f"{_digest(whole, words)} {words}"}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors and metadata of a safetensors file.
 
     Raises:
-        ValueError: no such file, or one that is truncated or of another kind.
+        ValueError: no such file, or one that is truncated, of another kind, or has changed since it was written (files of earlier
+            versions hold no checksum).
     """
     if not path.is_file():
         raise ValueError(f"{path}: expected a safetensors file, found none")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
+            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})
     except (safetensors.SafetensorError, OSError) as error:
         raise ValueError(f"{path}: expected a whole safetensors file, but it does not read ({error})") from error
+    if _SEAL not in metadata:
+        return tensors, metadata
+    written, _, words = metadata[_SEAL].partition(" ")
+    found = _digest(tensors, words)
+    if found != written:
+        raise ValueError(f"{path}: has changed since it was written: expected SHA-256 {written}, got {found}")
+    return tensors, json.loads(words)
+
+
+def _digest(tensors: Mapping[str, Tensor], words: str) -> str:
+    """SHA-256 of the words and of every tensor's name, dtype, shape and bytes, in hex."""
+    digest = hashlib.sha256(words.encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def fill(networks: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -113,17 +176,14 @@ def fill(networks: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], path:
         ValueError: a tensor is missing, unknown, of another shape or not finite; the message names it, and nothing is changed.
     """
     wanted = {f"{name}.{key}": value for name, network in networks.items() for key, value in network.state_dict().items()}
-    check_same_tensors(tensors, wanted, path)
-    for name, value in tensors.items():
-        if not bool(value.isfinite().all()):
-            raise ValueError(f"{path}: expected finite numbers, got NaN or infinite ones in {name}")
+    check_same_tensors(tensors, wanted, path, finite=True)
     for name, network in networks.items():
         network.load_state_dict({key: tensors[f"{name}.{key}"] for key in network.state_dict()})
         network.eval().requires_grad_(False)
 
 
-def check_same_tensors(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse tensors that differ from `wanted` in a name, a shape or a dtype, naming the first."""
+def check_same_tensors(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path, *, finite: bool = False) -> None:
+    """Refuse tensors that differ from `wanted` in a name, a shape or a dtype, or that are not `finite`, naming the first."""
     for name in sorted(wanted.keys() | tensors.keys()):
         if name not in tensors:
             raise ValueError(f"{path}: expected the tensor {name} of this architecture, which it lacks")
@@ -135,3 +195,5 @@ def check_same_tensors(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tenso
                 f"{path}: expected {name} of shape {tuple(want.shape)} and {want.dtype}, "
                 f"got {tuple(got.shape)} and {got.dtype}: a checkpoint of another architecture"
             )
+        if finite and not bool(got.isfinite().all()):
+            raise ValueError(f"{path}: expected finite numbers, got NaN or infinite ones in {name}")

@@ -15,17 +15,27 @@ from torch import Tensor
 
 from cepkit import __version__
 from cepkit.diffusion.guidance import LearnedGuidance
-from cepkit.learning.checkpoints import fill, load_tensors, make_folder, read_settings, save_tensors, write_json
+from cepkit.learning.checkpoints import Size, Steps, fill, load_tensors, make_folder, save_tensors, write_json
 from cepkit.learning.data_source import DataSource, fingerprint
 from cepkit.learning.loop import Stage, Training, TrainingConfig, build_networks
 from cepkit.learning.networks import MLPDenoiser
-from cepkit.learning.run import CONFIG, Run, averages_of, step_of
+from cepkit.learning.run import CONFIG, Run, averages_of, read_written, step_of
 from cepkit.truth.metrics import ErrorProbe
-from cepkit.validation import check_number
 
 _WEIGHTS, _STATE = "weights.safetensors", "state.safetensors"
 _PROBE_POINTS = 2048
 Data = DataSource | tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What config.json says, as `start_run` wrote it."""
+
+    data: DataSource | None
+    dim: Size
+    sha256: str
+    save_every: Steps
+    training: TrainingConfig
 
 
 class PointsRun(Run):
@@ -112,23 +122,15 @@ def resume_run(folder: str | Path, data: tuple[Tensor, Tensor] | None = None) ->
         ValueError: no run there, files that do not read or belong to another architecture, or other data than the run's.
     """
     folder = Path(folder)
-    written, config, source = _read(folder)
-    if source is None and data is None:
+    written = read_written(folder, _Written)
+    if written.data is None and data is None:
         raise ValueError(f"{folder}: was started with arrays of your own; pass the same points and energies as data")
-    x, energy = source.draw() if data is None else data
-    run = PointsRun(folder, Training(x, energy, config), source, written["save_every"])
-    if fingerprint(x, energy) != written["sha256"]:
-        raise ValueError(
-            f"{folder}: expected the data the run was started with (SHA-256 {written['sha256'][:12]}...), got others"
-        )
+    x, energy = written.data.draw() if data is None else data
+    run = PointsRun(folder, Training(x, energy, written.training), written.data, written.save_every)
+    if fingerprint(x, energy) != written.sha256:
+        raise ValueError(f"{folder}: expected the data the run was started with (SHA-256 {written.sha256[:12]}...), got others")
     run.load(run.training, *load_tensors(folder / _STATE), folder / _STATE)
     return run
-
-
-def _read(folder: Path) -> tuple[dict, TrainingConfig, DataSource | None]:
-    written = read_settings(folder / CONFIG, ("data", "dim", "sha256", "save_every", "training"))
-    source = None if written["data"] is None else DataSource.from_dict(written["data"])
-    return written, TrainingConfig.from_dict(written["training"]), source
 
 
 @dataclass(frozen=True)
@@ -157,10 +159,10 @@ def load_run(folder: str | Path) -> LoadedRun:
         ValueError: no run there, or files that do not read or belong to another architecture.
     """
     folder = Path(folder)
-    written, config, source = _read(folder)
-    path = folder / _WEIGHTS
+    written, path = read_written(folder, _Written), folder / _WEIGHTS
+    config = written.training
     tensors, metadata = load_tensors(path)
-    networks = build_networks(check_number(written["dim"], name="dim", low=1, integer=True), config)
+    networks = build_networks(written.dim, config)
     fill(networks, tensors, path)
     guidance = LearnedGuidance(networks["energy"], config.schedule) if "energy" in networks else None
-    return LoadedRun(networks.get("denoiser"), guidance, config, source, step_of(metadata, config.steps, path))
+    return LoadedRun(networks.get("denoiser"), guidance, config, written.data, step_of(metadata, config.steps, path))

@@ -6,17 +6,30 @@ the bit (layers larger than `cepkit.learning.loop.NARROW`: with the same number 
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from cepkit.learning.checkpoints import check_same_tensors, make_folder, save_tensors
+from cepkit.learning.checkpoints import check_same_tensors, make_folder, read_json, save_tensors
 from cepkit.learning.log import EventLog
 from cepkit.learning.loop import NonFiniteLoss, Stage, TrainingStep
 from cepkit.validation import check_number
 
 CONFIG = "config.json"
 _LOG_EVERY = 25
+T = TypeVar("T")
+
+
+def read_written(folder: Path, kind: type[T]) -> T:
+    """Read the config.json of a run folder as a dataclass.
+
+    Raises:
+        ValueError: no run there, or a file that does not read; the message names file, key, expectation and value.
+    """
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"{folder}: expected a run folder with {CONFIG}, found none")
+    return read_json(folder / CONFIG, kind)
 
 
 def state_of(stage: Stage) -> dict[str, Tensor]:

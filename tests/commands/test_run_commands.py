@@ -13,8 +13,9 @@ from cli_runs import hopper_file, maze_excerpt, settings
 from cepkit.commands.cli import main
 from cepkit.commands.run_commands import choose_config
 from cepkit.learning.checkpoints import load_tensors
-from cepkit.rl.agent.qgpo_config import PRESETS, QGPOConfig
-from cepkit.rl.agent.qgpo_run import QGPORun, load_run, read_config
+from cepkit.rl.agent.qgpo_config import PRESETS
+from cepkit.rl.agent.qgpo_run import QGPORun, load_run
+from cepkit.rl.agent.run_folders import read_config
 
 
 def run(capsys, *arguments, code=0):
@@ -122,7 +123,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys, tmp_path, arguments, comp
 
 def test_options_lie_over_the_preset(capsys, tmp_path, maze):
     run(capsys, maze, "--out", tmp_path / "runs", "--beta", 7.0, "--seed", 4, *settings("tau=0.02", "pooled=False"))
-    config = QGPOConfig.from_dict(read_config(tmp_path / "runs" / "seed-4")["qgpo"])
+    config = read_config(tmp_path / "runs" / "seed-4").qgpo
     assert (config.beta, config.tau, config.pooled, config.seed) == (7.0, 0.02, False, 4)
 
 

@@ -387,15 +387,18 @@ CHANGES = {
     "one part": (lambda c: c["training"].update(parts=["energy"]), "does not have"),
     "fewer steps than taken": (lambda c: c["training"].update(steps=10), "expected its step, from 0 to 10, got '20'"),
     "unknown setting": (lambda c: c["training"].update(widht=16), "config key: .*got 'widht'; did you mean 'width'"),
-    "setting of another kind": (lambda c: c["training"].update(steps="many"), "^steps: expected an integer"),
-    "no number": (lambda c: c["training"].update(beta=None), "^beta: expected"),
-    "another schedule": (lambda c: c["training"].update(schedule={"name": "VPCosine"}), "^schedule: expected .*, the only value"),
-    "settings are a list": (lambda c: c.update(training=[1]), "^config: expected a mapping"),
-    "settings missing": (lambda c: c.pop("training"), "training is missing"),
-    "data are a number": (lambda c: c.update(data=3), "^data: expected a mapping"),
-    "unknown toy": (lambda c: c["data"].update(name="moon"), "^toy: expected one of .*did you mean 'moons'"),
-    "unknown data key": (lambda c: c["data"].update(noise=1), "^data key: expected"),
-    "no name": (lambda c: c["data"].pop("name"), "^data: expected a name"),
+    "setting of another kind": (
+        lambda c: c["training"].update(steps="many"),
+        r"config\.json: training: steps: expected an integer",
+    ),
+    "no number": (lambda c: c["training"].update(beta=None), r"config\.json: training: beta: expected"),
+    "another schedule": (lambda c: c["training"].update(schedule={"name": "VPCosine"}), "schedule: expected .*, the only value"),
+    "settings are a list": (lambda c: c.update(training=[1]), "training: config: expected a mapping"),
+    "settings missing": (lambda c: c.pop("training"), r"config\.json: expected the key training, found cepkit, data, dim"),
+    "data are a number": (lambda c: c.update(data=3), r"config\.json: data: data: expected a mapping"),
+    "unknown toy": (lambda c: c["data"].update(name="moon"), "toy: expected one of .*did you mean 'moons'"),
+    "unknown data key": (lambda c: c["data"].update(noise=1), "data key: expected"),
+    "no name": (lambda c: c["data"].pop("name"), r"config\.json: data: data: expected a name"),
 }
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cepkit import __version__
 from cepkit.learning import checkpoints
-from cepkit.learning.checkpoints import fill, load_tensors, save_tensors
+from cepkit.learning.checkpoints import check_same_tensors, fill, load_tensors, save_tensors
 from cepkit.learning.loop import Stage
 from cepkit.learning.run import CONFIG, Run, averages_of
 from cepkit.rl.agent.agent_networks import make_networks
@@ -29,6 +29,7 @@ from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo import QGPO
 from cepkit.rl.agent.qgpo_config import STREAMS as STAGES
 from cepkit.rl.agent.qgpo_config import QGPOConfig
+from cepkit.rl.agent.run_folders import read_config, run_folders, seed_folder
 from cepkit.rl.agent.stage import AgentStage
 from cepkit.rl.data.transitions import Transitions
 from cepkit.validation import check_number
@@ -99,7 +100,7 @@ class QGPORun(Run):
             return SupportSampling(self.data, networks["behaviour"].to(self.data.device), self.config, seeds)
         lead = () if seeds is None else (len(seeds),)
         shape = (*lead, len(self.data.states), self.config.support_actions, self.data.sizes[1])
-        checkpoints.check_same_tensors(result, {"actions": torch.empty(shape, device="meta")}, paths[0])
+        check_same_tensors(result, {"actions": torch.empty(shape, device="meta")}, paths[0], finite=True)
         return CriticTraining(self.data, result["actions"].to(self.data.device), self.config, seeds)
 
     def _opened(self, stage: AgentStage) -> AgentStage:
@@ -145,35 +146,6 @@ def _stack_path(folder: Path, stage: Stage, seeds: Sequence[int]) -> Path:
 def _member(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
     """The tensors of one member of a stack; Adam's counter is one for all members."""
     return {name: value if name.endswith(".step") else value[index] for name, value in tensors.items()}
-
-
-def seed_folder(folder: Path, seed: int) -> Path:
-    """The folder of the run of one seed."""
-    return folder / f"seed-{seed}"
-
-
-def run_folders(folder: str | Path) -> list[Path]:
-    """The run folders in a folder, by rising seed, or the folder itself where it is one.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    folder = Path(folder)
-    if (folder / CONFIG).is_file():
-        return [folder]
-    found = [path.parent for path in folder.glob(f"seed-*/{CONFIG}") if path.parent.name.removeprefix("seed-").isdecimal()]
-    if not found:
-        raise ValueError(f"{folder}: expected a run folder, or a folder of runs seed-<n>, found none")
-    return sorted(found, key=lambda path: int(path.name.removeprefix("seed-")))
-
-
-def read_config(folder: Path) -> dict:
-    """Read the config.json that `start_run` wrote.
-
-    Raises:
-        ValueError: no run there, or a file that does not read.
-    """
-    return checkpoints.read_settings(folder / CONFIG, ("data", "state_dim", "action_dim", "save_every", "qgpo"))
 
 
 def start_run(
@@ -241,8 +213,8 @@ def resume_run(folder: str | Path, transitions: Transitions, *, seeds: Sequence[
         folder, seeds = seed_folder(folder, seeds[0]), None
     first = run_folders(folder)[0] if seeds is None else seed_folder(folder, seeds[0])
     written = read_config(first)
-    config = QGPOConfig.from_dict(written["qgpo"])
-    together = tuple(written.get("seeds", [config.seed]))
+    config = written.qgpo
+    together = tuple(written.seeds or [config.seed])
     configs = {first: config}
     if first != folder:
         asked = [int(each.name.removeprefix("seed-")) for each in run_folders(folder)] if seeds is None else seeds
@@ -252,12 +224,15 @@ def resume_run(folder: str | Path, transitions: Transitions, *, seeds: Sequence[
                 f"{folder}: expected seeds that were started together ({known}), got {given}; resume them one by one"
             )
         configs = {seed_folder(folder, seed): config.with_seed(seed) for seed in together}
-    run = QGPORun(configs, transitions, written["save_every"], together)
-    if run.fingerprint != written["data"]["sha256"]:
-        raise ValueError(
-            f"{folder}: expected the data the run was started with, {written['data']['name']} "
-            f"(SHA-256 {written['data']['sha256'][:12]}...), got others"
-        )
+    if config.seed not in together:
+        raise ValueError(f"{first / CONFIG}: seeds: expected seed {config.seed} of the run among them, got {together}")
+    for each, wanted in configs.items():
+        if (each / CONFIG).exists() and read_config(each).qgpo != wanted:
+            raise ValueError(f"{each / CONFIG}: expected the settings of {first.name}, with which it was started, got others")
+    run = QGPORun(configs, transitions, written.save_every, together)
+    if run.fingerprint != written.data.sha256:
+        known = f"{written.data.name} (SHA-256 {written.data.sha256[:12]}...)"
+        raise ValueError(f"{folder}: expected the data the run was started with, {known}, got others")
     _write_configs(run, configs, transitions)  # of seeds whose start was killed before theirs was written
     return run
 
@@ -278,7 +253,8 @@ def load_run(folder: str | Path, *, device: torch.device | str = "cpu") -> QGPO:
     """
     folder = Path(folder)
     written = read_config(folder)
-    config = QGPOConfig.from_dict(written["qgpo"])
+    config, size = written.qgpo, torch.zeros(written.state_dim)
+    wanted = {"behaviour": {"mean": size, "std": size}, "critic": {"q_std": torch.zeros(())}}
     networks: dict[str, nn.Module] = {}
     extras: dict[str, Tensor] = {}
     for name in ("behaviour", "critic", "cloning"):
@@ -288,8 +264,10 @@ def load_run(folder: str | Path, *, device: torch.device | str = "cpu") -> QGPO:
                 continue
             raise ValueError(f"{folder}: expected a finished run, but its {name} stage is not; resume it")
         tensors, _ = load_tensors(path)
-        made = make_networks(name, (written["state_dim"], written["action_dim"]), config, config.seed)
-        extras |= {key: tensors.pop(key).to(device) for key in ("mean", "std", "q_std") if key in tensors}
+        made = make_networks(name, (written.state_dim, written.action_dim), config, config.seed)
+        found = {key: tensors.pop(key) for key in wanted.get(name, ()) if key in tensors}
+        check_same_tensors(found, wanted.get(name, {}), path, finite=True)
+        extras |= {key: value.to(device) for key, value in found.items()}
         fill(made, tensors, path)
         networks |= {part: network.to(device) for part, network in made.items()}
     main = (networks["behaviour"], networks["critic"], networks["energy"])

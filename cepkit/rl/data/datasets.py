@@ -10,6 +10,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cepkit.learning.checkpoints import read_json
@@ -93,13 +94,19 @@ def find_file(name: str, *, folder: str | Path | None = None) -> Path | None:
     return next((path for path in shipped + places if path.is_file()), None)
 
 
-def manifest() -> dict[str, dict[str, object]]:
+@dataclass(frozen=True)
+class ShippedFile:
+    """What data/manifest.json says of a file."""
+
+    sha256: str  # in hex
+    source: str = ""  # where it comes from, in words
+    licence: str = ""
+
+
+def manifest() -> dict[str, ShippedFile]:
     """The entries of data/manifest.json by file name; empty without a checkout, a ValueError if it does not read."""
     path = SHIPPED_FOLDER / "manifest.json"
-    entries = read_json(path) if path.is_file() else {}
-    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
-        raise ValueError(f"{path}: expected an entry for each file, got {entries!r:.100}")
-    return entries
+    return read_json(path, dict[str, ShippedFile]) if path.is_file() else {}
 
 
 def checked_file(source: str | Path, *, folder: str | Path | None = None) -> Path:
@@ -121,8 +128,8 @@ def checked_file(source: str | Path, *, folder: str | Path | None = None) -> Pat
         raise ValueError(f"{source}: expected its file {wanted}, found none; {how}")
     if path.parent != SHIPPED_FOLDER:
         check_recorded(path)
-    elif known := manifest().get(path.name, {}).get("sha256"):
-        check_same(path, str(known), "in data/manifest.json")
+    elif known := manifest().get(path.name):
+        check_same(path, known.sha256, "in data/manifest.json")
     return path
 
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -93,13 +93,7 @@ def record_path(path: Path) -> Path:
 
 def read_record(path: Path) -> Record | None:
     """Read the record of the data file `path`: None if there is none yet, a ValueError if it does not read."""
-    beside, kinds = record_path(path), {entry.name: entry.type for entry in fields(Record)}
-    if not beside.is_file():
-        return None
-    values = read_json(beside)
-    if not isinstance(values, dict) or {key: type(value) for key, value in values.items()} != kinds:
-        raise ValueError(f"{beside}: expected the record of a checksum ({', '.join(kinds)}), got {values!r:.200}")
-    return Record(**values)
+    return read_json(record_path(path), Record) if record_path(path).is_file() else None
 
 
 def write_record(path: Path, source: str) -> Record:

@@ -6,8 +6,6 @@ where some of that has changed.
 """
 
 import hashlib
-import json
-import math
 import platform
 import re
 import warnings
@@ -23,10 +21,11 @@ import torch
 from torch import Tensor
 
 from cepkit import __version__
-from cepkit.learning.checkpoints import write_json
+from cepkit.learning.checkpoints import read_json, write_json
 from cepkit.rl.agent.baselines import best_of_k_policy, clone_policy, guided_policy
 from cepkit.rl.agent.qgpo import QGPO
-from cepkit.rl.agent.qgpo_run import load_run, read_config
+from cepkit.rl.agent.qgpo_run import load_run
+from cepkit.rl.agent.run_folders import read_config
 from cepkit.rl.data.downloads import sha256_of
 from cepkit.rl.data.scores import normalized_score
 from cepkit.rl.envs.engines import Environment
@@ -36,8 +35,6 @@ from cepkit.validation import check_number
 
 K = 16
 CLONING, BEST_OF_K = "cloning", f"best-of-{K}"
-_KINDS = dict.fromkeys(("data", "policy", "environment", "engine", "gymnasium_id", "weights"), str)
-_KINDS |= {"run_seed": int, "seed": int, "versions": dict, "notes": list, "returns": list}
 _MEASURED = ("returns", "lengths", "success", "score")
 
 
@@ -72,20 +69,17 @@ class Result:
         """Read a file that `evaluate_run` wrote.
 
         Raises:
-            ValueError: it cannot be read, or a value is of another kind; the message names the file.
+            ValueError: it cannot be read, or a value is of another kind; the message names the file and the key.
         """
+        found = read_json(path, cls)
         try:
-            found = cls(**json.loads(path.read_text(encoding="utf-8")))
-            for name, kind in _KINDS.items():
-                if not isinstance(getattr(found, name), kind):
-                    raise TypeError(f"{name}: expected a {kind.__name__}, got {getattr(found, name)!r}")
-            if not all(isinstance(text, str) for text in (*found.versions.values(), *found.notes)):
-                raise TypeError("versions, notes: expected texts")
             scale_of(found.policy)
-            if len(found.returns) != found.episodes or not all(map(math.isfinite, found.returns)):
-                raise ValueError(f"expected {found.episodes} finite returns, got {len(found.returns)}")
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"{path}: expected a file that `cepkit eval` wrote, but it cannot be read ({error})") from error
+        except ValueError as error:
+            raise ValueError(f"{path}: policy: expected a scale or a baseline, got {found.policy!r}") from error
+        for name in ("returns", "lengths", "success"):
+            values = getattr(found, name)
+            if values is not None and len(values) != found.episodes:
+                raise ValueError(f"{path}: {name}: expected one for each of {found.episodes} episodes, got {len(values)}")
         return found
 
 
@@ -183,7 +177,7 @@ def evaluate_run(
         OSError: the folder cannot be written.
     """
     seed = check_number(seed, name="seed", low=0, integer=True)
-    data, qgpo, weights = read_config(folder)["data"]["name"], load_run(folder, device=device), weights_of(folder)
+    data, qgpo, weights = read_config(folder).data.name, load_run(folder, device=device), weights_of(folder)
     run_seed, found = qgpo.config.seed, []
     noise = int(np.random.SeedSequence([seed, run_seed]).generate_state(1)[0])
     for name, policy in policies_of(qgpo, scales, baselines=baselines, seed=noise).items():

@@ -8,7 +8,8 @@ import torch
 from qgpo_problems import finish, tiny, walk
 
 from cepkit.learning.checkpoints import load_tensors, save_tensors
-from cepkit.rl.agent.qgpo_run import STAGES, load_run, resume_run, run_folders, start_run
+from cepkit.rl.agent.qgpo_run import STAGES, load_run, resume_run, start_run
+from cepkit.rl.agent.run_folders import run_folders
 
 SEEDS = (0, 3)
 
@@ -113,7 +114,7 @@ def test_what_is_no_run_or_not_finished_is_refused(tmp_path):
     with pytest.raises(ValueError, match="its behaviour stage is not; resume it"):
         load_run(tmp_path)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="expected the settings of a run, but action_dim"):
+    with pytest.raises(ValueError, match=r"config\.json: expected the key data, found none"):
         resume_run(tmp_path, walk())
 
 

@@ -9,7 +9,8 @@ import torch
 from qgpo_problems import TINY, finish, walk
 
 from cepkit.rl import PRESETS, load_run, start_run
-from cepkit.rl.agent.qgpo_run import keep_weights, run_folders
+from cepkit.rl.agent.qgpo_run import keep_weights
+from cepkit.rl.agent.run_folders import run_folders
 from cepkit.rl.study.leaderboard import find_experiments
 from cepkit.rl.study.results import BEST_OF_K, CLONING, read_results, weights_of
 
