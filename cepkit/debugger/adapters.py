@@ -37,7 +37,7 @@ def modules_of(function: object, depth: int = 4) -> list[nn.Module]:
 
 
 @contextlib.contextmanager
-def _evaluation_mode(modules: list[nn.Module]) -> Iterator[None]:
+def evaluation_mode(modules: list[nn.Module]) -> Iterator[None]:
     """Evaluation mode on the way in, the modes that were found on the way out."""
     training = [part for module in modules for part in module.modules() if part.training]
     try:
@@ -81,7 +81,7 @@ def from_module(
         if times.dtype == torch.float64:  # the embedding of the time needs all its digits, in a half network too
             times = times.to(torch.promote_types(dtype, torch.float32))
         rows = x_t.reshape(-1, x_t.shape[-1])
-        with _evaluation_mode(modules), torch.set_grad_enabled(torch.is_grad_enabled() and x_t.requires_grad):
+        with evaluation_mode(modules), torch.set_grad_enabled(torch.is_grad_enabled() and x_t.requires_grad):
             value = module(rows.to(dtype), times)
         if not isinstance(value, Tensor) or value.numel() != rows.numel():
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__

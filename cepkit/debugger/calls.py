@@ -4,13 +4,17 @@ A callable is called as the samplers of `cepkit.diffusion.sampling` call it: x_t
 gradients off. One that works only with gradients on, or with one time per row, is recorded and from then on called that way.
 """
 
+import contextlib
+import copy
 import math
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from cepkit.debugger.adapters import evaluation_mode, modules_of
 
 _WAYS = ((False, False), (True, False), (False, True), (True, True))  # (gradients on, one time per row)
 
@@ -22,7 +26,7 @@ class Fault:
     kind: str  # a key of `cepkit.debugger.checks.callables.KINDS`
     t: float
     came: str  # the result, in words
-    share: float = 0.0  # of the points with values that are not finite
+    share: float = 0.0  # how grave it is, where that has a figure: a share of the points, or the relative size of a difference
     points: Tensor | None = None  # these points, (m, D)
 
 
@@ -30,6 +34,11 @@ class RecordedCallable:
     """A user's callable (x_t, t) -> tensor, by its name in findings, whose mistakes are recorded instead of raised.
 
     With `per_point` it returns one number per point, as an energy does, instead of a vector.
+
+    Attributes:
+        faults: what was recorded.
+        evaluate: run the torch modules inside in evaluation mode, and leave them as they were.
+        seed: of torch's global generator before each call, whose state is then put back; None leaves it alone.
     """
 
     def __init__(self, function: Callable, name: str, *, per_point: bool = False) -> None:
@@ -38,6 +47,7 @@ class RecordedCallable:
         self.function, self.name, self.per_point = function, name, per_point
         self.faults: list[Fault] = []
         self.calls = 0
+        self.evaluate, self.seed = False, None
         self._way = _WAYS[0]
 
     def __call__(self, x: Tensor, t: float | Tensor, *, within: float = math.inf) -> Tensor | None:
@@ -59,14 +69,30 @@ class RecordedCallable:
         bad = ~torch.isfinite(value.reshape(len(points), -1)).all(-1) & (points.abs().amax(-1) < within)
         if bool(bad.any()):
             came = f"{int(bad.sum())} of {len(points)} points"
-            self._record(Fault("non-finite", float(t), came, float(bad.double().mean()), points[bad].cpu()))
+            self.record(Fault("non-finite", float(t), came, float(bad.double().mean()), points[bad].cpu()))
         whole[finite] = value
         return whole
 
+    @property
+    def steady(self) -> bool:
+        """Whether two calls at the same points agree, if need be with the seed fixed."""
+        return "random" not in self.kinds or self.seed is not None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of its faults, each once."""
+        return tuple(dict.fromkeys(fault.kind for fault in self.faults))
+
+    def trial(self, **settings: object) -> "RecordedCallable":
+        """The same callable with a record of its own, and with other attributes."""
+        trial = copy.copy(self)
+        trial.faults = []
+        vars(trial).update(settings)
+        return trial
+
     def is_double(self, x: Tensor, t: float) -> bool:
         """Whether small steps of x (n, D), float64, change the value: a network may compute in float32 inside."""
-        trial = RecordedCallable(self.function, self.name, per_point=self.per_point)
-        trial._way = self._way
+        trial = self.trial()
         value, beside = trial(x, t), trial(x * (1 + 1e-11), t)
         return value is not None and beside is not None and not trial.faults and not torch.equal(value, beside)
 
@@ -76,7 +102,7 @@ class RecordedCallable:
         The length `reach` of the domain sets the step of the differences.
         """
         leaf = x.detach().clone().requires_grad_(True)
-        with torch.enable_grad():
+        with torch.enable_grad(), self._conditions(x):
             try:
                 value = self.function(leaf, torch.tensor(t, dtype=torch.float64))
                 if value.requires_grad and value.shape == x.shape[:-1]:
@@ -105,7 +131,7 @@ class RecordedCallable:
             gradients, rows = way
             points, times = x.clone(), (t.to(x).expand(len(x)) if rows else t).clone()
             try:
-                with torch.set_grad_enabled(gradients):
+                with torch.set_grad_enabled(gradients), self._conditions(x):
                     value = self.function(points, times)
             except Exception as caught:
                 error = error or caught
@@ -113,31 +139,45 @@ class RecordedCallable:
             if way != self._way:
                 for kind, needed in zip(("gradients", "time per row"), way, strict=True):
                     if needed:
-                        self._record(Fault(kind, float(t), _words(error)))
+                        self.record(Fault(kind, float(t), _words(error)))
                 self._way = way
             if not torch.equal(points, x) or bool((times != t.to(times)).any()):
-                self._record(Fault("in place", float(t), "the sampler goes on with the changed tensor"))
+                self.record(Fault("in place", float(t), "the sampler goes on with the changed tensor", 1.0))
+            elif points._version or times._version:
+                self.record(Fault("in place", float(t), "it was written to, and at these points came out as it was"))
             return value
         return error
+
+    @contextlib.contextmanager
+    def _conditions(self, x: Tensor) -> Iterator[None]:
+        """The mode of the modules and the state of torch's global generator in which the function is called."""
+        with contextlib.ExitStack() as stack:
+            if self.evaluate:
+                stack.enter_context(evaluation_mode(modules_of(self.function)))
+            if self.seed is not None:
+                stack.enter_context(torch.random.fork_rng([x.device] if x.is_cuda else []))
+                torch.manual_seed(self.seed)
+            yield
 
     def _checked(self, value: object, x: Tensor, t: float) -> Tensor | None:
         expected = x.shape[:-1] if self.per_point else x.shape
         if isinstance(value, Exception):
-            return self._record(Fault("raised", t, _words(value)))
+            return self.record(Fault("raised", t, _words(value)))
         if not isinstance(value, Tensor):
-            return self._record(Fault("type", t, type(value).__name__))
+            return self.record(Fault("type", t, type(value).__name__))
         if value.shape != expected:
-            return self._record(Fault("shape", t, f"{tuple(value.shape)} where {tuple(expected)} was expected"))
+            return self.record(Fault("shape", t, f"{tuple(value.shape)} where {tuple(expected)} was expected"))
         if value.device != x.device:
-            self._record(Fault("device", t, f"{value.device} where x_t is on {x.device}"))
+            self.record(Fault("device", t, f"{value.device} where x_t is on {x.device}"))
         if value.dtype != x.dtype:
-            self._record(Fault("dtype", t, f"{value.dtype} for x_t of {x.dtype}"))
+            self.record(Fault("dtype", t, f"{value.dtype} for x_t of {x.dtype}"))
         try:
             return value.detach().to(x)
         except (NotImplementedError, RuntimeError):  # a device that holds no numbers, or one that is gone
             return None
 
-    def _record(self, fault: Fault) -> None:
+    def record(self, fault: Fault) -> None:
+        """Keep a fault."""
         if len(self.faults) < 400:  # a callable that always fails must not fill the memory
             self.faults.append(fault)
 

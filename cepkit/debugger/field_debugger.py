@@ -42,6 +42,7 @@ class FieldDebugger(Scene):
 
     def run(self) -> Report:
         """Run every check on what the callables gave; a callable that fails leaves the checks of the others standing."""
+        CALLABLES.look(self)
         findings = [item for kind in CHECKS for item in kind.check(self)]
         self._keep_background()
         findings = [*CALLABLES.check(self), *findings]

@@ -28,7 +28,7 @@ CREDIBLE = 4.0  # times the domain's largest coordinate: values that are not fin
 # what is added to the seed for each use of randomness, so that no two share their numbers
 _STREAMS = {
     "data": 0, "target": 1, "support": 3, "null band": 4, "start": 5, "full noise": 7, "exact samples": 8,
-    "data energies": 9, "cloud": 10,
+    "data energies": 9, "cloud": 10, "probe": 2000,
 }  # fmt: skip
 
 

@@ -51,9 +51,9 @@ def test_a_callable_that_always_raises_leaves_the_score_checked():
 @pytest.mark.parametrize(
     ("change", "came"),
     [
-        (lambda value: value[:, :1], "(128, 1) where (128, 2)"),
-        (lambda value: value.sum(-1), "(128,) where (128, 2)"),
-        (lambda value: value.T, "(2, 128)"),
+        (lambda value: value[:, :1], "(64, 1) where (64, 2)"),
+        (lambda value: value.sum(-1), "(64,) where (64, 2)"),
+        (lambda value: value.T, "(2, 64)"),
         (lambda value: value.numpy(), "ndarray"),
         (lambda value: None, "NoneType"),
     ],

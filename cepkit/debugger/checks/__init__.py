@@ -12,4 +12,4 @@ from cepkit.debugger.checks import agreement, callables, curl, norm_ratio, paths
 
 # in the order in which findings of one severity are shown
 CHECKS = (norm_ratio, curl, agreement, score, time_dependence, paths, steps, samples)
-CALLABLES = callables  # run after all others, shown before them
+CALLABLES = callables  # it looks before all others, is run after them and shown before them

@@ -35,6 +35,10 @@ def check(scene: Scene) -> Findings:
     """Is the guidance a gradient field? An energy's guidance has no curl."""
     if not scene.fields("guidance"):
         return
+    if {"random", "batch"} & set(scene.guidance.kinds):
+        text = "The curl was not measured, because the guidance depends on chance or on the other points."
+        yield Finding("curl", "note", text, remedy="see the findings on the calls")
+        return
     double = scene.guidance.is_double(scene.clouds[scene.times[0]].guided[:64].double(), scene.times[0])
     dtype = torch.float64 if double else scene.dtype
     step = scene.domain.reach * (STEP_DOUBLE if double else STEP_SINGLE)
