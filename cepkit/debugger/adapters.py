@@ -1,52 +1,19 @@
 """Other people's networks as denoisers: any torch module, and a UNet with its scheduler from the diffusers library."""
 
-import contextlib
-import functools
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import softplus
 
+from cepkit.calling import check_field, evaluation_mode, modules_of
 from cepkit.diffusion.denoisers import FunctionDenoiser
 from cepkit.diffusion.schedules import Schedule
 from cepkit.validation import as_float64, check_name, check_time, check_time_shape
 
 _PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
-
-
-def modules_of(function: object, depth: int = 4) -> list[nn.Module]:
-    """The torch modules that a callable is or uses: as attributes, as owner of a method, in a partial, a closure or a global."""
-    if isinstance(function, nn.Module):
-        return [function]
-    if depth == 0 or isinstance(function, type) or inspect.ismodule(function):
-        return []
-    held = list(getattr(function, "__dict__", {}).values())
-    if inspect.ismethod(function):
-        held += [function.__self__, function.__func__]
-    elif inspect.isfunction(function):
-        with contextlib.suppress(ValueError):  # a variable of the closure that has no value yet
-            names = inspect.getclosurevars(function)
-            held += [*names.nonlocals.values(), *names.globals.values()]
-    elif isinstance(function, functools.partial):
-        held += [function.func, *function.args, *function.keywords.values()]
-    return list({id(module): module for item in held for module in modules_of(item, depth - 1)}.values())
-
-
-@contextlib.contextmanager
-def evaluation_mode(modules: list[nn.Module]) -> Iterator[None]:
-    """Evaluation mode on the way in, the modes that were found on the way out."""
-    training = [part for module in modules for part in module.modules() if part.training]
-    try:
-        for part in training:
-            part.training = False
-        yield
-    finally:
-        for part in training:
-            part.training = True
 
 
 def from_module(
@@ -83,10 +50,9 @@ def from_module(
         rows = x_t.reshape(-1, x_t.shape[-1])
         with evaluation_mode(modules), torch.set_grad_enabled(torch.is_grad_enabled() and x_t.requires_grad):
             value = module(rows.to(dtype), times)
-        if not isinstance(value, Tensor) or value.numel() != rows.numel():
-            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(f"module: expected a tensor of shape {tuple(rows.shape)}, got {got}")
-        return value.reshape(x_t.shape).to(x_t.dtype)
+        if isinstance(value, Tensor) and value.layout == torch.strided and value.numel() == x_t.numel():
+            value = value.reshape(x_t.shape)
+        return check_field(value, x_t, "module")
 
     return FunctionDenoiser(function, schedule, parametrisation)
 

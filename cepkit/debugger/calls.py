@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cepkit.debugger.adapters import evaluation_mode, modules_of
+from cepkit.calling import evaluation_mode, modules_of
 
 _WAYS = ((False, False), (True, False), (False, True), (True, True))  # (gradients on, one time per row)
 

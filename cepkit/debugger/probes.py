@@ -5,7 +5,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from cepkit.debugger.adapters import modules_of
+from cepkit.calling import modules_of
 from cepkit.debugger.calls import Fault, RecordedCallable
 from cepkit.debugger.factors import ZERO_SHARE, finite_rows, fit_factor, rms
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cepkit.debugger.adapters import modules_of
+from cepkit.calling import modules_of
 from cepkit.debugger.calls import RecordedCallable
 from cepkit.debugger.factors import finite_rows
 from cepkit.debugger.slices import Domain, Slice

@@ -312,11 +312,11 @@ DEFECTS = (
     ),
     Defect(
         "network-mode",
-        "cepkit/debugger/adapters.py",
-        "part.training = False",
-        "part.training = True",
+        "cepkit/calling.py",
+        "module.training = False",
+        "module.training = True",
         "a network with dropout is used in training mode",
-        ("tests/debugger/test_debugger_adapters.py",),
+        ("tests/test_calling.py", "tests/debugger/test_debugger_adapters.py"),
     ),
     # -- offline RL ------------------------------------------------------------------------------------------------------
     Defect(

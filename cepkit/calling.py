@@ -1,0 +1,139 @@
+"""Calling what a user hands in: copies go in, and what comes out is checked before anything is computed with it."""
+
+import contextlib
+import functools
+import inspect
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from types import CodeType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+_DEPTH = 7  # of references from a callable to a module
+_LONG = 1000  # a list with more entries holds data
+
+
+class FieldFault(NamedTuple):
+    """One mistake of a returned value: its kind, what was expected and what came, in words."""
+
+    kind: str  # "type", "dtype", "shape" or "device"
+    expected: str
+    came: str
+
+
+def field_fault(value: object, x: Tensor, *, per_point: bool = False) -> FieldFault | None:
+    """The mistake of a value returned at points x (..., D), or None for a real tensor of their shape and device.
+
+    Args:
+        per_point: one number for each point is expected, shape (...), as of an energy.
+    """
+    shape = x.shape[:-1] if per_point else x.shape
+    expected = f"one energy per point, shape {tuple(shape)}" if per_point else f"a tensor of the shape of x_t {tuple(shape)}"
+    if not isinstance(value, Tensor):
+        return FieldFault("type", expected, type(value).__name__)
+    if value.layout != torch.strided or value.is_quantized or value.is_nested:
+        layout = "quantised" if value.is_quantized else "nested" if value.is_nested else str(value.layout).removeprefix("torch.")
+        return FieldFault("type", f"{expected}, an ordinary one", f"a {layout} tensor")
+    if value.shape != shape:
+        return FieldFault("shape", expected, str(tuple(value.shape)))
+    if not value.dtype.is_floating_point:
+        return FieldFault("dtype", "real floating-point numbers", str(value.dtype))
+    if value.device != x.device:
+        return FieldFault("device", f"a tensor on {x.device}, as x_t is", f"one on {value.device}")
+    return None
+
+
+def check_field(value: object, x: Tensor, name: str, *, per_point: bool = False) -> Tensor:
+    """Return a value at points x (..., D) in their dtype after checking it, see `field_fault`."""
+    fault = field_fault(value, x, per_point=per_point)
+    if fault is not None:
+        raise ValueError(f"{name}: expected {fault.expected}, got {fault.came}")
+    return value if value.dtype == x.dtype else value.to(x.dtype)
+
+
+def call_field(function: Callable, x_t: Tensor, t: Tensor | float, name: str, *, per_point: bool = False) -> Tensor:
+    """Call a user's function (x_t, t) with copies that it may change, and check what it returns.
+
+    Raises:
+        ValueError: it returned something else, or raised one of Python's own exceptions, which is then the cause. A ValueError of
+            its own, an error of the operating system and every exception of another library pass as they are.
+    """
+    try:
+        value = function(x_t.clone(), t.clone() if isinstance(t, Tensor) else t)
+    except Exception as error:
+        if isinstance(error, (ValueError, OSError, MemoryError)) or type(error).__module__ != "builtins":
+            raise
+        text = f"{name}: expected a callable (x_t, t) -> tensor, got {words_of(error)}{_advice(function, x_t, error)}"
+        raise ValueError(text) from error
+    return check_field(value, x_t, name, per_point=per_point)
+
+
+def words_of(error: BaseException) -> str:
+    """The type of an exception and the first line of its message, even if its message cannot be printed."""
+    return "".join(traceback.format_exception_only(error)).splitlines()[0][:200]
+
+
+def _advice(function: Callable, x_t: Tensor, error: Exception) -> str:
+    if isinstance(error, RuntimeError) and not torch.is_grad_enabled() and "does not require grad" in words_of(error):
+        return "; samplers call it with gradients off, so it needs `with torch.enable_grad():` inside"
+    for parameter in (p for module in modules_of(function) for p in module.parameters()):
+        if parameter.dtype != x_t.dtype or parameter.device != x_t.device:
+            own, given = (f"{tensor.dtype} on {tensor.device}" for tensor in (parameter, x_t))
+            return f"; its weights are {own} and x_t is {given} (cepkit.debugger.from_module follows the dtype of a network)"
+    return ""
+
+
+def modules_of(function: object) -> list[nn.Module]:
+    """The torch modules that a callable is or uses, each followed by its parts.
+
+    They are looked for in attributes, lists, mappings, the owner of a method, partials, closures, default arguments and globals.
+    """
+    found, seen, layer = {}, {}, [function]
+    for _ in range(_DEPTH):
+        layer = [item for item in layer if id(item) not in seen]
+        seen |= {id(item): item for item in layer}  # kept alive, so that no other takes its id
+        found |= {id(part): part for item in layer if isinstance(item, nn.Module) for part in item.modules()}
+        layer = [item for owner in layer if not isinstance(owner, nn.Module | Tensor | type) for item in _held(owner)]
+    return list(found.values())
+
+
+def _held(owner: object) -> list[object]:
+    """The objects that this one refers to, where a torch module may be among them."""
+    if isinstance(owner, list | tuple | set | frozenset):
+        return list(owner) if len(owner) <= _LONG else []
+    if isinstance(owner, dict):
+        return list(owner.values()) if len(owner) <= _LONG else []
+    if inspect.ismethod(owner):
+        return [owner.__self__, owner.__func__]
+    if inspect.ismodule(owner) or str(getattr(owner, "__module__", "")).split(".")[0] == "torch":
+        return []
+    held = list(getattr(owner, "__dict__", {}).values())
+    if isinstance(owner, functools.partial):
+        held += [owner.func, *owner.args, *owner.keywords.values()]
+    elif inspect.isfunction(owner):
+        held += [*(owner.__defaults__ or ()), *(owner.__kwdefaults__ or {}).values()]
+        for cell in owner.__closure__ or ():
+            with contextlib.suppress(ValueError):  # a variable that has no value yet
+                held.append(cell.cell_contents)
+        held += [owner.__globals__[name] for name in _names(owner.__code__) if name in owner.__globals__]
+    return held
+
+
+def _names(code: CodeType) -> set[str]:
+    """The names in a function's code and in the functions that it defines."""
+    return set(code.co_names).union(*(_names(inner) for inner in code.co_consts if inspect.iscode(inner)))
+
+
+@contextlib.contextmanager
+def evaluation_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Put these modules, but not their parts, in evaluation mode on the way in, and back in the mode they had on the way out."""
+    training = [module for module in modules if module.training]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True
