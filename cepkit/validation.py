@@ -4,11 +4,13 @@ import dataclasses
 import difflib
 import importlib
 import math
+import reprlib
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import ClassVar, Self
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
@@ -109,7 +111,16 @@ def check_name(value: str, known: Iterable[str], *, name: str) -> str:
     raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}{hint}")
 
 
+def check_memory(size: float, name: str) -> None:
+    """Refuse what needs more than the memory that is free, with both numbers; `size` is in bytes."""
+    free = psutil.virtual_memory().available
+    if size > free:
+        found = f"{size / 1e9:,.1f} GB" if size < 1e15 else f"{size / 1e9:.1e} GB"
+        raise ValueError(f"{name}: expected at most the {free / 1e9:,.1f} GB of memory that are free here, got {found}")
+
+
 LARGEST_INTEGER = 2**53  # what JSON and a float hold exactly
+_MOST_VALUES = 100  # in a sequence of settings
 
 
 def setting(default: object, *, low: float = -math.inf, high: float = math.inf, choices: Iterable = ()) -> object:
@@ -168,8 +179,8 @@ class Configuration:
 
 def _checked_setting(name: str, value: object, default: object, limits: Mapping[str, object]) -> object:
     if isinstance(default, tuple):
-        if not isinstance(value, (tuple, list)) or not value:
-            raise ValueError(f"{name}: expected a sequence of at least one value, got {value!r}")
+        if not isinstance(value, (tuple, list)) or not 0 < len(value) <= _MOST_VALUES:
+            raise ValueError(f"{name}: expected a sequence of 1 to {_MOST_VALUES} values, got {reprlib.repr(value)}")
         checked = tuple(_checked_setting(name, part, default[0], limits) for part in value)
         if isinstance(default[0], str) and len(set(checked)) != len(checked):
             raise ValueError(f"{name}: expected each name once, got {value!r}")

@@ -11,7 +11,7 @@ from cepkit import __version__
 _BASE = "pip install -c constraints.txt -e ."
 PACKAGES = {
     # the command that adds them: packages; those of the base are imported, too
-    _BASE: ("torch", "numpy", "scipy", "matplotlib", "safetensors", "tensorboardX", "lazy-loader", "tqdm", "tyro", "jinja2"),
+    _BASE: "torch numpy scipy matplotlib safetensors tensorboardX lazy-loader psutil tqdm tyro jinja2".split(),
     "pip install -c constraints.txt -e '.[course]'": ("jupyterlab", "ipywidgets", "anywidget", "seaborn", "pandas", "voila"),
     "pip install -c constraints.txt -e '.[rl]'": ("mujoco", "gymnasium", "gymnasium-robotics", "h5py", "minari", "pooch"),
     "pip install -c constraints.txt -e '.[images]'": ("pillow", "diffusers"),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cepkit.truth.own_points import from_points
 from cepkit.truth.toys import TOYS, Toy, make_toy
-from cepkit.validation import LARGEST_INTEGER, Configuration, check_name, setting
+from cepkit.validation import LARGEST_INTEGER, Configuration, check_memory, check_name, setting
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class DataSource(Configuration):
 
     def draw(self) -> tuple[Tensor, Tensor]:
         """Draw the points (n, D) and energies (n,), float32."""
-        return self.toy().sample(self.n, generator=torch.Generator().manual_seed(self.seed))
+        toy = self.toy()
+        check_memory(16 * self.n * (toy.dim + 1), "points")
+        return toy.sample(self.n, generator=torch.Generator().manual_seed(self.seed))
 
     def to_dict(self) -> dict[str, object]:
         """Plain values for JSON; a file by its absolute path."""

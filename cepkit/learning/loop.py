@@ -63,14 +63,14 @@ class TrainingConfig(Configuration):
     objective: str = setting("CEP", choices=OBJECTIVES)
     labels: str = setting("unnormalized", choices=LABELS)
     pooled: bool = True
-    groups: int = setting(16, low=1)
-    contrasts: int = setting(128, low=2)
-    denoiser_groups: int = setting(32, low=1)
-    denoiser_samples: int = setting(32, low=1)
+    groups: int = setting(16, low=1, high=10**6)
+    contrasts: int = setting(128, low=2, high=10**6)
+    denoiser_groups: int = setting(32, low=1, high=10**6)
+    denoiser_samples: int = setting(32, low=1, high=10**6)
     learning_rate: float = setting(1e-2, low=1e-12, high=10.0)
-    width: int = setting(64, low=1)
-    layers: int = setting(3, low=1)
-    waves: int = setting(16, low=0)
+    width: int = setting(64, low=1, high=10**5)
+    layers: int = setting(3, low=1, high=10**3)
+    waves: int = setting(16, low=0, high=10**5)
     gaussian_guess: bool = True
 
     @property

@@ -19,8 +19,9 @@ from cepkit.learning.checkpoints import Size, Steps, fill, load_tensors, make_fo
 from cepkit.learning.data_source import DataSource, fingerprint
 from cepkit.learning.loop import Stage, Training, TrainingConfig, build_networks
 from cepkit.learning.networks import MLPDenoiser
-from cepkit.learning.run import CONFIG, Run, averages_of, read_written, step_of
+from cepkit.learning.run import CONFIG, COPIES, Run, averages_of, read_written, step_of, weight_bytes
 from cepkit.truth.metrics import ErrorProbe
+from cepkit.validation import check_memory
 
 _WEIGHTS, _STATE = "weights.safetensors", "state.safetensors"
 _PROBE_POINTS = 2048
@@ -97,6 +98,7 @@ def start_run(
     if source is None and not (isinstance(data, tuple) and len(data) == 2):
         raise ValueError(f"data: expected a DataSource or a pair (points, energies), got {type(data).__name__}")
     x, energy = source.draw() if source else data
+    _check_sizes(x, config)
     run = PointsRun(folder, Training(x, energy, config), source, save_every)
     written = {
         "cepkit": __version__,
@@ -126,11 +128,22 @@ def resume_run(folder: str | Path, data: tuple[Tensor, Tensor] | None = None) ->
     if written.data is None and data is None:
         raise ValueError(f"{folder}: was started with arrays of your own; pass the same points and energies as data")
     x, energy = written.data.draw() if data is None else data
+    _check_sizes(x, written.training)
     run = PointsRun(folder, Training(x, energy, written.training), written.data, written.save_every)
     if fingerprint(x, energy) != written.sha256:
         raise ValueError(f"{folder}: expected the data the run was started with (SHA-256 {written.sha256[:12]}...), got others")
     run.load(run.training, *load_tensors(folder / _STATE), folder / _STATE)
     return run
+
+
+def _check_sizes(x: Tensor, config: TrainingConfig) -> None:
+    """Refuse settings whose networks and batches need more memory than is free."""
+    points = max(config.groups * config.contrasts, config.denoiser_groups * config.denoiser_samples)
+    pairs = config.groups * config.contrasts**2 if config.pooled else 0
+    batches = 4 * (pairs + points * (config.layers * config.width + 2 * config.waves))
+    if x.ndim == 2:  # others are refused by `Training`
+        weights = COPIES * weight_bytes(lambda: build_networks(x.shape[1], config))
+        check_memory(weights + batches, "groups, contrasts, denoiser_groups, denoiser_samples, width, layers, waves")
 
 
 @dataclass(frozen=True)
@@ -161,6 +174,7 @@ def load_run(folder: str | Path) -> LoadedRun:
     folder = Path(folder)
     written, path = read_written(folder, _Written), folder / _WEIGHTS
     config = written.training
+    check_memory(weight_bytes(lambda: build_networks(written.dim, config)), f"{folder / CONFIG}: width, layers, waves")
     tensors, metadata = load_tensors(path)
     networks = build_networks(written.dim, config)
     fill(networks, tensors, path)

@@ -4,12 +4,12 @@ Every file but the log is replaced as a whole. A killed run goes on from its las
 the bit (layers larger than `cepkit.learning.loop.NARROW`: with the same number of threads).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cepkit.learning.checkpoints import check_same_tensors, make_folder, read_json, save_tensors
 from cepkit.learning.log import EventLog
@@ -19,6 +19,7 @@ from cepkit.validation import check_number
 CONFIG = "config.json"
 _LOG_EVERY = 25
 T = TypeVar("T")
+COPIES = 4  # of each weight: itself, its average, and two of Adam
 
 
 def read_written(folder: Path, kind: type[T]) -> T:
@@ -30,6 +31,12 @@ def read_written(folder: Path, kind: type[T]) -> T:
     if not (folder / CONFIG).is_file():
         raise ValueError(f"{folder}: expected a run folder with {CONFIG}, found none")
     return read_json(folder / CONFIG, kind)
+
+
+def weight_bytes(make: Callable[[], Mapping[str, nn.Module]]) -> int:
+    """The bytes that the networks of `make` take; nothing is allocated."""
+    with torch.device("meta"):
+        return sum(value.nbytes for network in make().values() for value in network.state_dict().values())
 
 
 def state_of(stage: Stage) -> dict[str, Tensor]:

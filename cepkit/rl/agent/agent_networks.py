@@ -257,7 +257,7 @@ class CloningNet(nn.Module):
         return self.last(h).tanh()
 
 
-_NETWORKS = {
+NETWORKS = {
     "behaviour": {"behaviour": BehaviourNet},
     "critic": {"critic": Critics, "energy": EnergyNet},
     "cloning": {"cloning": CloningNet},
@@ -266,7 +266,7 @@ _NETWORKS = {
 
 def make_networks(stage: str, sizes: tuple[int, int], config: QGPOConfig, seeds: int | tuple[int, ...]) -> dict[str, nn.Module]:
     """Make the networks of a stage by name from the run's seed, or stacks of several; `sizes` are those of state and action."""
-    return {name: _build(partial(kind, sizes, config), seeds) for name, kind in _NETWORKS[stage].items()}
+    return {name: _build(partial(kind, sizes, config), seeds) for name, kind in NETWORKS[stage].items()}
 
 
 def _build(make: Callable[..., nn.Module], seeds: int | tuple[int, ...]) -> nn.Module:

@@ -3,11 +3,13 @@
 import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 
 import torch
 
-from cepkit.rl.agent.agent_networks import make_networks
+from cepkit.learning.run import COPIES, weight_bytes
+from cepkit.rl.agent.agent_networks import NETWORKS, make_networks
 from cepkit.rl.agent.baselines import CloningTraining
 from cepkit.rl.agent.behaviour import BehaviourTraining, SupportSampling
 from cepkit.rl.agent.critic import CriticTraining
@@ -15,6 +17,7 @@ from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo_config import QGPOConfig
 from cepkit.rl.agent.stage import AgentStage
 from cepkit.rl.data.transitions import Transitions
+from cepkit.validation import check_memory
 
 _STEPS = 20
 _CPU_CHUNK = 128  # states; a CPU takes as long for each state in larger chunks
@@ -31,6 +34,20 @@ class Estimate:
         rows = self.seconds | {"in all": sum(self.seconds.values())}
         lines = [f"{name:<10} {timedelta(seconds=round(seconds))!s:>18}" for name, seconds in rows.items()]
         return "\n".join(lines + ([] if self.memory is None else [f"memory     {self.memory / 1e6:>15,.0f} MB"]))
+
+
+def check_sizes(config: QGPOConfig, n_states: int, sizes: tuple[int, int], *, seeds: int = 1) -> None:
+    """Refuse settings whose networks, support actions or batches need more memory than is free; arguments as `estimate`."""
+    weights = sum(weight_bytes(partial(make_networks, stage, sizes, config, 0)) for stage in NETWORKS)
+    support = 4 * n_states * config.support_actions * sizes[1]
+    names = {"weights": COPIES * weights, "support_actions": support}
+    drawn = min(config.support_chunk, n_states) * config.support_actions
+    names["support_chunk, support_actions"] = 4 * drawn * max(config.behaviour_widths)
+    names["behaviour_batch, behaviour_widths"] = 4 * config.behaviour_batch * sum(config.behaviour_widths)
+    rows = config.energy_batch * config.support_actions
+    names["energy_batch, support_actions"] = 4 * rows * config.energy_width * config.energy_layers
+    for name, size in names.items():
+        check_memory(seeds * size, name)
 
 
 def estimate(
@@ -52,6 +69,7 @@ def estimate(
         seeds: trained together.
         limit: seconds to measure a phase of a stage; the two first steps are taken however long they last.
     """
+    check_sizes(config, n_states, sizes, seeds=seeds)
     device, members = torch.device(device), None if seeds == 1 else tuple(range(seeds))
     g, ends = torch.Generator().manual_seed(0), torch.arange(n_states) == n_states - 1
     states, rewards = torch.randn(n_states + 1, sizes[0], generator=g), torch.rand(n_states, generator=g)

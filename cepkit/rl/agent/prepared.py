@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cepkit.rl.agent.qgpo_config import QGPOConfig
+from cepkit.rl.data.hdf5 import LARGEST
 from cepkit.rl.data.rewards import training_rewards
 from cepkit.rl.data.transitions import Transitions
 
@@ -57,14 +58,14 @@ def prepare(transitions: Transitions, config: QGPOConfig) -> Prepared:
     """Make the tables for training, on the device of the transitions.
 
     Raises:
-        ValueError: no transitions, or values that are not finite.
+        ValueError: no transitions, or values that are not finite or too large to square.
     """
     if not len(transitions):
         raise ValueError("transitions: expected at least one, got none")
     for name in ("observations", "actions", "rewards", "next_observations"):
         value = getattr(transitions, name)
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError(f"transitions: expected finite {name}, got {int((~value.isfinite()).sum())} NaN or infinite")
+        if beyond := int((~(value.abs() <= LARGEST)).sum()):
+            raise ValueError(f"transitions: expected finite {name} up to {LARGEST:g}, got {beyond} NaN, infinite or beyond")
     observations, ends = transitions.observations, transitions.ends
     mean, std = torch.zeros_like(observations[0]), torch.ones_like(observations[0])
     if config.normalize_observations:

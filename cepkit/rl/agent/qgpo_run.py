@@ -11,6 +11,7 @@ in one file, <stage>.seed-<first>.state.safetensors.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,11 +21,12 @@ from cepkit import __version__
 from cepkit.learning import checkpoints
 from cepkit.learning.checkpoints import check_same_tensors, fill, load_tensors, save_tensors
 from cepkit.learning.loop import Stage
-from cepkit.learning.run import CONFIG, Run, averages_of
+from cepkit.learning.run import CONFIG, Run, averages_of, weight_bytes
 from cepkit.rl.agent.agent_networks import make_networks
 from cepkit.rl.agent.baselines import CloningTraining
 from cepkit.rl.agent.behaviour import BehaviourTraining, SupportSampling
 from cepkit.rl.agent.critic import CriticTraining
+from cepkit.rl.agent.estimate import check_sizes
 from cepkit.rl.agent.prepared import prepare
 from cepkit.rl.agent.qgpo import QGPO
 from cepkit.rl.agent.qgpo_config import STREAMS as STAGES
@@ -32,7 +34,7 @@ from cepkit.rl.agent.qgpo_config import QGPOConfig
 from cepkit.rl.agent.run_folders import read_config, run_folders, seed_folder
 from cepkit.rl.agent.stage import AgentStage
 from cepkit.rl.data.transitions import Transitions
-from cepkit.validation import check_number
+from cepkit.validation import check_memory, check_number
 
 _BUILT_ON = {"behaviour": ("support", "critic"), "support": ("critic",)}  # results that a new result makes stale
 _STATE = ".state.safetensors"
@@ -55,6 +57,8 @@ class QGPORun(Run):
         self.seeds = tuple(config.seed for config in configs.values())
         self.config = configs[self.folders[0]]
         self.stages = tuple(name for name in STAGES if name != "cloning" or self.config.cloning_steps)
+        sizes = (transitions.observations.shape[1], transitions.actions.shape[1])
+        check_sizes(self.config, len(transitions), sizes, seeds=len(self.seeds))
         self.data = prepare(transitions, self.config)
         self.fingerprint = transitions.fingerprint()
         self._together = tuple(together) or self.seeds  # when they were started
@@ -264,7 +268,9 @@ def load_run(folder: str | Path, *, device: torch.device | str = "cpu") -> QGPO:
                 continue
             raise ValueError(f"{folder}: expected a finished run, but its {name} stage is not; resume it")
         tensors, _ = load_tensors(path)
-        made = make_networks(name, (written.state_dim, written.action_dim), config, config.seed)
+        make = partial(make_networks, name, (written.state_dim, written.action_dim), config, config.seed)
+        check_memory(weight_bytes(make), f"{folder / CONFIG}: the {name} networks")
+        made = make()
         found = {key: tensors.pop(key) for key in wanted.get(name, ()) if key in tensors}
         check_same_tensors(found, wanted.get(name, {}), path, finite=True)
         extras |= {key: value.to(device) for key, value in found.items()}
