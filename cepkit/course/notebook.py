@@ -10,6 +10,8 @@ from torch import Tensor
 
 from cepkit.validation import check_number
 
+_ZERO = 1e-9  # a truth below this is 0 but for rounding: nothing is relative to it
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -81,7 +83,7 @@ def check(answer: object, truth: object, *, tolerance: float = 1e-3) -> Check:
     Args:
         answer: a number or tensor; None or `...` means not answered yet.
         truth: what it should be, of the same shape.
-        tolerance: the largest allowed |answer - truth|, relative to the largest |truth| (or 1 if that is smaller).
+        tolerance: the largest allowed |answer - truth|, relative to the largest |truth|, or to 1 where the truth is 0.
     """
     if answer is None or answer is ...:
         return Check(None, "○ Your turn: replace the dots, then run this cell again.")
@@ -93,15 +95,18 @@ def check(answer: object, truth: object, *, tolerance: float = 1e-3) -> Check:
         return Check(False, f"✗ Expected shape {tuple(wanted.shape)}, got {tuple(given.shape)}.")
     if not bool(torch.isfinite(given).all()):
         return Check(False, "✗ Some of the values are NaN or infinite.")
-    scale = max(_largest(wanted), 1e-12)
+    size = _largest(wanted)
+    zero = size < _ZERO
+    scale = 1.0 if zero else size
     error = _largest(given - wanted) / scale
     if error <= tolerance:
-        return Check(True, f"✓ Right, to a relative error of {error:.1e}.")
-    if wanted.ndim == 0:
-        return Check(False, f"✗ Not yet: {float(given):.4g} is off by {100 * error:.3g} %. Open the hint.")
+        return Check(True, f"✓ Right, to {'an' if zero else 'a relative'} error of {error:.1e}.")
     if _largest(given + wanted) / scale <= tolerance:
         return Check(False, "✗ Almost: the sign is the wrong way round.")
-    return Check(False, f"✗ Not yet: the largest error is {100 * error:.3g} % of the largest value. Open the hint.")
+    subject = f"{float(given):.4g} is off by" if wanted.ndim == 0 else "the largest error is"
+    share = "of the largest value" if wanted.ndim else ""
+    amount = f"{error:.3g}, where 0 is right" if zero else f"{100 * error:.3g} % {share}".rstrip()
+    return Check(False, f"✗ Not yet: {subject} {amount}. Open the hint.")
 
 
 def _largest(value: Tensor) -> float:

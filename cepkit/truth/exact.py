@@ -28,6 +28,7 @@ from cepkit.truth.posterior import Fields, compare_with_target, mean_energy
 from cepkit.validation import as_float64, check_beta, check_number, check_points, check_time, check_time_shape
 
 NodeRule = Callable[[float], Components]  # blur -> nodes
+_KEPT_TILTS = 16  # targets that a mixture keeps; a moving slider would pile up hundreds
 
 
 class Mixture:
@@ -92,7 +93,9 @@ class Mixture:
     def tilt(self, beta: float) -> Self:
         """The target p_0 proportional to q_0 exp(-beta E), again a `Mixture` with the same energy."""
         beta = check_beta(beta)
-        if beta not in self._tilts:
+        if beta in self._tilts:
+            self._tilts[beta] = self._tilts.pop(beta)  # the last of them is the one used last
+        else:
             if self._fixed is not None:
                 tilted = Mixture(self._fixed.tilt(beta))
             else:
@@ -100,6 +103,8 @@ class Mixture:
                 rule = self._rule
                 tilted = Mixture(lambda blur: rule(blur).normalised().tilt(beta))
             self._tilts[beta] = tilted
+            if len(self._tilts) > _KEPT_TILTS:
+                del self._tilts[next(iter(self._tilts))]
         return self._tilts[beta]
 
     def log_partition(self, beta: float) -> float:

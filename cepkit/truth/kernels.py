@@ -79,15 +79,17 @@ def _narrow_interval(d: Tensor, half: Tensor, var: Tensor) -> tuple[Tensor, Tens
 
 
 def _wide_interval(d: Tensor, half: Tensor, var: Tensor, unit: Tensor) -> tuple[Tensor, Tensor]:
-    side = torch.where(d < 0, -1.0, 1.0).to(d.dtype)  # unlike sign and abs, differentiable at the centre
+    side = torch.where(d < 0, -1.0, 1.0).to(d.dtype)  # sign, abs and clamp have no slope at 0, where centres and edges may lie
     distance = d * side * unit
     low, high = distance - half * unit, distance + half * unit
+    within = (low <= 0).to(d.dtype)
+    outward, inward = low * (1 - within), low * within  # |low| in the tail, -|low| within
     drop = torch.expm1((-4 * half * unit) * distance)  # phi(high) / phi(low) - 1
-    bell = (-(low.clamp(-_DEEP, 0) ** 2)).exp()  # 1 in the tail
-    near, far = bell * erfcx_positive(low.abs()), bell * erfcx_positive(high) * (1 + drop)
-    mass = (low <= 0) * (1 - near) + 0.5 * (near - far)
+    bell = (-(inward.clamp_min(-_DEEP) ** 2)).exp()  # 1 in the tail
+    near, far = bell * erfcx_positive(outward - inward), bell * erfcx_positive(high) * (1 + drop)
+    mass = within * (1 - near) + 0.5 * (near - far)
     mass = mass.clamp_min(torch.finfo(d.dtype).tiny)
-    log_density = (mass / (2 * half)).log() - low.clamp_min(0) ** 2
+    log_density = (mass / (2 * half)).log() - outward**2
     return log_density, (side * (unit / math.sqrt(math.pi))) * drop * bell / mass
 
 
@@ -163,6 +165,12 @@ class NoisyView:
             square = ((self.x_t[:, None] - centres) ** 2).sum(-1)
         return torch.addcmul(-0.5 * dim * (2 * math.pi * self.var).log(), square, -0.5 / self.var)
 
+    def take_out_peak(self) -> Tensor:
+        """Subtract the largest log kernel of each row from the others; returns it, (n,)."""
+        peak = self.log_kernel.detach().amax(-1, keepdim=True)
+        self.log_kernel = self.log_kernel - peak
+        return peak.squeeze(-1)
+
     def mix(self, log_weight: Tensor) -> tuple[Tensor, Tensor]:
         """Log density of x_t (n,) under these weights, and the posterior probabilities (n, K)."""
         logits = self.log_kernel + log_weight
@@ -198,7 +206,8 @@ class NoisyView:
         """|E[x_0 | x_t, k]|^2, shape (n, K)."""
         c, toward = self.components, self.sigma_squared / self.var
         cross = self.x_t @ c.mean.T
-        return (keep * self.x_t.norm(dim=-1, keepdim=True)) ** 2 + 2 * keep * toward * cross + toward**2 * (c.mean**2).sum(-1)
+        square = self.x_t.square().sum(-1, keepdim=True)
+        return keep**2 * square + 2 * keep * toward * cross + toward**2 * (c.mean**2).sum(-1)
 
     def pull_means(self, probability: Tensor) -> Tensor:
         """sum_k probability_k E[x_0 | x_t, k], shape (n, D)."""

@@ -4,6 +4,7 @@ Points have shape (n, D); results are 0-dim tensors unless said otherwise.
 """
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -67,6 +68,7 @@ class ErrorProbe:
         generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        self.truth, self.beta, self.schedule = truth, beta, schedule
         self.times = tuple(check_number(t, name="times", low=1e-6, high=1.0) for t in times)
         n, target = check_number(n, name="n", low=1, integer=True), truth.tilt(beta)
         self.points = []
@@ -80,6 +82,11 @@ class ErrorProbe:
         """The error of a field (x_t, t) -> guidance at each time, shape (number of times,)."""
         places = zip(self.points, self.times, self.exact, self.score, strict=True)
         return torch.stack([relative_error(field(x_t, t).detach(), exact, score) for x_t, t, exact, score in places])
+
+    @cached_property
+    def mean_energy(self) -> Tensor:
+        """The error of the exact mean energy's guidance at each time: what a learned guidance is to stay below."""
+        return self(lambda x_t, t: self.truth.mean_energy_guidance(x_t, t, self.beta, self.schedule))
 
 
 def guidance_error(

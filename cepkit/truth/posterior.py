@@ -29,10 +29,9 @@ class Fields(NamedTuple):
 def compare_with_target(view: NoisyView, beta: float, fields: bool = True) -> Fields | tuple[Tensor]:
     """log q_t against the unnormalised tilted log p~_t, and the difference of their gradients."""
     c = view.components
-    log_q, posterior = view.mix(c.log_weight)
     if c.quadratic == 0.0:
-        energy_t, change = _reweigh(view, posterior, log_q, beta)
-        return Fields(log_q, view.pull(posterior), energy_t, view.pull(change)) if fields else (energy_t,)
+        return _compare_reweighed(view, beta, fields)
+    log_q, posterior = view.mix(c.log_weight)
     target = c.tilt(beta)
     tilted = NoisyView(target, view.x_t, view.alpha, view.sigma_squared)
     log_p, tilted_posterior = tilted.mix(target.log_weight)
@@ -42,18 +41,22 @@ def compare_with_target(view: NoisyView, beta: float, fields: bool = True) -> Fi
     return Fields(log_q, score, log_q - log_p, tilted.pull(tilted_posterior) - score)
 
 
-def _reweigh(view: NoisyView, posterior: Tensor, log_q: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """E_t and the change of the posterior when each component is reweighted by exp(-beta energy_k)."""
-    energy = view.components.energy
+def _compare_reweighed(view: NoisyView, beta: float, fields: bool) -> Fields | tuple[Tensor]:
+    """The same where each component is reweighted by exp(-beta energy_k) and stays where it is."""
+    log_weight, energy = view.components.log_weight, view.components.energy
     lowest = energy.amin()
     exponent = -beta * (energy - lowest)
-    if float(exponent.amin()) < _SHARED_EXPONENT[posterior.dtype]:
-        log_p, tilted_posterior = view.mix(view.components.log_weight - beta * energy)
-        return log_q - log_p, tilted_posterior - posterior
-    factor, rest = posterior @ exponent.exp(), posterior @ exponent.expm1()  # rest = factor - 1 without cancellation
-    log_factor = torch.where(rest > -0.5, rest.clamp_min(-0.5).log1p(), factor.log())
-    minus_one = factor.new_tensor(-1.0)
-    return beta * lowest - log_factor, posterior * torch.addcmul(minus_one, exponent.exp(), 1 / factor[:, None])
+    shared = float(exponent.amin()) >= _SHARED_EXPONENT[exponent.dtype]
+    peak = 0.0 if shared else view.take_out_peak()  # far from the data it would round the exponents away
+    log_q, posterior = view.mix(log_weight)
+    if shared:
+        factor, rest = posterior @ exponent.exp(), posterior @ exponent.expm1()  # rest = factor - 1 without cancellation
+        energy_t = beta * lowest - torch.where(rest > -0.5, rest.clamp_min(-0.5).log1p(), factor.log())
+        change = posterior * torch.addcmul(factor.new_tensor(-1.0), exponent.exp(), 1 / factor[:, None])
+    else:
+        log_p, tilted_posterior = view.mix(log_weight + exponent)
+        energy_t, change = beta * lowest + (log_q - log_p), tilted_posterior - posterior
+    return Fields(log_q + peak, view.pull(posterior), energy_t, view.pull(change)) if fields else (energy_t,)
 
 
 def mean_energy(view: NoisyView) -> tuple[Tensor, Tensor]:

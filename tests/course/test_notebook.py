@@ -24,9 +24,18 @@ def test_the_truth_passes_and_a_wrong_number_says_how_far_off_it_is():
     assert verdict.passed is False and "20 %" in verdict.message
 
 
-def test_a_flipped_sign_is_recognised():
-    truth = torch.tensor([1.0, -2.0])
+@pytest.mark.parametrize("truth", [torch.tensor([1.0, -2.0]), torch.tensor(0.37), torch.tensor(-1e-6)])
+def test_a_flipped_sign_is_recognised(truth):
     assert "sign" in check(-truth, truth).message
+
+
+@pytest.mark.parametrize("rounded", [0.0, 1e-17])
+def test_beside_a_truth_of_zero_the_error_is_absolute(rounded):
+    """Nothing is a percentage of nothing."""
+    assert check(1e-9, rounded).passed
+    verdict = check(0.25, rounded)
+    assert verdict.passed is False and "0.25" in verdict.message and "%" not in verdict.message
+    assert "%" not in check(torch.tensor([0.0, 0.5]), torch.zeros(2)).message
 
 
 @pytest.mark.parametrize(("answer", "word"), [("two", "str"), ([1.0, 2.0], "shape"), (float("nan"), "NaN")])
@@ -41,9 +50,9 @@ def test_small_truths_are_compared_relatively(tiny):
     assert not check(tiny * 1.01, tiny).passed
 
 
-def test_a_truth_of_zeros_accepts_zeros_only():
+def test_a_truth_of_zeros_accepts_what_is_zero_to_the_tolerance():
     assert check(torch.zeros(2), torch.zeros(2)).passed
-    assert not check(torch.tensor([0.0, 1e-3]), torch.zeros(2)).passed
+    assert not check(torch.tensor([0.0, 2e-3]), torch.zeros(2)).passed
 
 
 def test_setup_is_reproducible_and_keeps_figures_readable_on_a_dark_page(monkeypatch):

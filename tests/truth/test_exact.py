@@ -1,6 +1,7 @@
 """The truth obeys its own mathematics: gradients, Theorem 3.1, Jensen, Tweedie, tilting and every invariance."""
 
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -140,6 +141,22 @@ def test_energies_any_number_of_e_folds_apart_keep_their_guidance(spread, dtype,
     assert_rows_close(fields.guidance.double(), exact, rtol=max(tolerance, 1e-6), atol=max(tolerance, 1e-6))
 
 
+@pytest.mark.parametrize("reach", [300.0, 3000.0, 30_000.0])
+@pytest.mark.parametrize("spread", [20.0, 45.0, 100.0, 700.0])
+def test_float32_energies_keep_their_digits_far_from_the_data(spread, reach):
+    """Where one point of six is the nearest by far E_t is its energy times beta, however large the log densities are."""
+    angle = 2 * math.pi * torch.arange(6, dtype=torch.float64) / 6
+    points = 2 * torch.stack([angle.cos(), angle.sin()], -1)
+    cloud = Cloud(points.numpy(), spread * np.array([0.1, 1.0, 0.37, 0.0, 0.81, 0.55]), np.ones(6), 0.1)
+    x_t = reach * points
+    expected = cloud.energy_t(x_t, 0.1, 1.0)
+    for value in (
+        cloud.mixture().energy_t(x_t.float(), 0.1, 1.0, LINEAR),
+        cloud.mixture().fields(x_t.float(), 0.1, 1.0, LINEAR)[2],
+    ):
+        torch.testing.assert_close(value.double(), expected, rtol=2e-6, atol=1e-5)
+
+
 # -- gradients, on every toy -------------------------------------------------------------------------------------------
 
 
@@ -192,6 +209,47 @@ def test_the_clean_energy_can_be_differentiated_again():
     (slope,) = torch.autograd.grad(energy(x).sum(), x, create_graph=True)
     (curvature,) = torch.autograd.grad(slope.sum(), x)
     torch.testing.assert_close(curvature, torch.full((1, 2), -2 / 9, dtype=torch.float64), rtol=1e-6, atol=1e-6)
+
+
+def at_the_edges(name, t, dtype):
+    """Points whose coordinates lie, to the bit, on edges of noised boxes or between them."""
+    alpha = LINEAR.alpha(torch.tensor(t, dtype=torch.float64)).to(dtype)
+    if name == "checkerboard":
+        lines = torch.cat([alpha * torch.arange(-4, 6, 2).to(dtype), torch.tensor([0.3, -1.1], dtype=dtype)])
+        return torch.cartesian_prod(lines, lines)
+    c = toy_named(name).truth.components_at(alpha.double(), LINEAR.sigma_squared(t).double())
+    places = alpha * c.mean[::60].to(dtype), alpha * c.half_width.to(dtype)
+    return torch.cat([places[0] + sign * places[1] for sign in (-1, 1)])
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-7), (torch.float32, 3e-4)])
+@pytest.mark.parametrize("t", [0.1, 0.7, 1.0])
+@pytest.mark.parametrize("name", ["checkerboard", "2spirals"])
+def test_gradients_on_the_edges_of_boxes_are_those_beside_them(name, t, dtype, rtol):
+    truth, x, sigma = toy_named(name).truth, at_the_edges(name, t, dtype), float(LINEAR.sigma(t))
+    for energy, field in (
+        (lambda x: truth.log_q(x, t, LINEAR), truth.score(x, t, LINEAR)),
+        (lambda x: -truth.energy_t(x, t, 3.0, LINEAR), truth.guidance(x, t, 3.0, LINEAR)),
+        (lambda x: -truth.mean_energy_t(x, t, 3.0, LINEAR), truth.mean_energy_guidance(x, t, 3.0, LINEAR)),
+    ):
+        numeric = finite_differences(energy, x.double(), 1e-3 * sigma)
+        for value in (autograd(energy, x), field):
+            assert_rows_close(value.double(), numeric, rtol=rtol, atol=rtol / sigma)
+
+
+def test_second_derivatives_on_the_edges_of_boxes_are_those_beside_them():
+    """By automatic differentiation twice, and of the closed form once: a curl or a divergence is built on these."""
+    truth, x = toy_named("checkerboard").truth, at_the_edges("checkerboard", 0.3, torch.float64).requires_grad_()
+    (slope,) = torch.autograd.grad(truth.log_q(x, 0.3, LINEAR).sum(), x, create_graph=True)
+    for field in (slope, truth.score(x, 0.3, LINEAR)):
+        (twice,) = torch.autograd.grad(field.sum(), x, retain_graph=True)
+        numeric = finite_differences(lambda x: truth.score(x, 0.3, LINEAR).sum(-1), x.detach(), 1e-3)
+        assert_rows_close(twice, numeric, rtol=1e-7, atol=1e-6)
+
+
+def test_the_mean_energy_can_be_differentiated_twice_at_the_origin():
+    truth, x = toy_named("swissroll").truth, torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: truth.mean_energy_t(x, 0.6, 2.0, LINEAR), (x,), atol=1e-6)
 
 
 # -- Theorem 3.1 and its neighbours, on every toy ----------------------------------------------------------------------
@@ -303,6 +361,14 @@ def test_the_size_of_a_chunk_changes_nothing(toy, t, monkeypatch):
     plain = toy.truth.fields(x, t, 3.0, LINEAR)
     monkeypatch.setitem(cepkit.truth.components.PAIRS_PER_CHUNK, "cpu", 60_000)
     torch.testing.assert_close(tuple(toy.truth.fields(x, t, 3.0, LINEAR)), tuple(plain), rtol=1e-12, atol=1e-12)
+
+
+def test_a_mixture_that_is_asked_for_many_targets_keeps_the_last_few(generator):
+    truth = Mixture.from_points(torch.randn(5, 2, generator=generator), torch.arange(5.0))
+    first, x = weakref.ref(truth.tilt(0.5)), torch.zeros(3, 2)
+    for beta in range(1, 101):
+        truth.guidance(x, 0.5, float(beta), LINEAR)
+    assert first() is None and truth.tilt(100.0) is truth.tilt(100.0)
 
 
 def test_the_points_passed_in_are_not_kept_by_reference(generator):

@@ -49,6 +49,18 @@ def test_the_slope_can_be_differentiated_at_the_centre_of_a_box():
     assert float(curvature) == pytest.approx(float(interval(step, half, var)[1] / step), rel=1e-6)
 
 
+@pytest.mark.parametrize("var", [1e-4, 0.04, 1.0])
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-10), (torch.float32, 5e-5)])
+def test_on_the_edge_of_a_box_the_derivative_is_the_slope(var, dtype, rtol):
+    half, var = torch.tensor(0.5, dtype=dtype), torch.tensor(var, dtype=dtype)
+    for edge in (-0.5, 0.5):
+        d = torch.tensor(edge, dtype=dtype, requires_grad=True)
+        log_density, slope = interval(d, half, var)
+        (derivative,) = torch.autograd.grad(log_density, d)
+        exact = exact_interval(edge, half, var)[1]
+        assert float(derivative) == pytest.approx(exact, rel=rtol) and float(slope.detach()) == pytest.approx(exact, rel=rtol)
+
+
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-6), (torch.float64, 1e-13)])
 def test_erfcx_agrees_with_scipy(dtype, rtol):
     z = torch.cat([torch.zeros(1), torch.logspace(-8, 8, 500)]).to(dtype)

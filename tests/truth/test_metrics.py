@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from cepkit.diffusion.guidance import ZeroGuidance
 from cepkit.diffusion.schedules import VPLinear
-from cepkit.truth.fields import ExactGuidance
+from cepkit.truth.components import Components
+from cepkit.truth.exact import Mixture
+from cepkit.truth.fields import ExactGuidance, MeanEnergyGuidance
 from cepkit.truth.metrics import (
     PROBE_TIMES,
     ErrorProbe,
@@ -77,11 +79,42 @@ def test_mmd2_tends_to_its_closed_form_for_two_gaussians():
     assert_within_standard_errors(torch.tensor(exact), values.mean(), values.std() / 50**0.5)
 
 
-@pytest.mark.parametrize("shift", [20.0, 1000.0])
-def test_distances_of_float32_sets_do_not_depend_on_the_origin(shift):
-    x, y = normal(300).float(), (normal(300, seed=1) * 1.2).float()
-    for distance in (mmd2, sliced_wasserstein):
-        assert float(distance(x + shift, y + shift)) == pytest.approx(float(distance(x, y)), rel=2e-3)
+def coarse(points):
+    """The same points on a lattice of 1/512, so that float32 moves them by whole numbers without rounding."""
+    return (points * 512).round().float() / 512
+
+
+@given(st.sampled_from([20, 10_000]), st.integers(-10_000, 10_000), st.integers(0, 1000))
+def test_moving_both_sets_changes_no_metric(first, second, seed):
+    x, y = coarse(normal(60, seed=seed)), coarse(1.2 * normal(50, seed=seed + 1))
+    shift = torch.tensor([float(first), float(second)])
+    for metric in (
+        mmd2,
+        sliced_wasserstein,
+        lambda x, y: kernel_bandwidths(y),
+        lambda x, y: torch.tensor(mmd2_null_band(x, y, permutations=20, generator=seeded())),
+    ):
+        torch.testing.assert_close(metric(x + shift, y + shift), metric(x, y), rtol=1e-5, atol=1e-6)
+
+
+@given(st.integers(-10_000, 10_000))
+def test_moving_samples_and_mixture_changes_no_mode_mass(shift):
+    points, x = coarse(normal(4)), coarse(normal(30, seed=1))
+
+    def mixture(shift):
+        places = points.double() + shift
+        c = Components(torch.zeros(4).double(), places, torch.tensor([0.5]).double(), torch.zeros(4).double(), torch.arange(4))
+        return Mixture(c)
+
+    torch.testing.assert_close(mode_masses(x + shift, mixture(shift)), mode_masses(x, mixture(0)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [20.0, 1e4])
+def test_mmd2_of_nearby_sets_far_from_the_origin_is_that_in_float64(shift):
+    """What is left between two sets of one distribution is small beside the kernels: their digits must not be lost."""
+    x, y = coarse(normal(1000)), coarse(normal(1000, seed=1))
+    exact = float(mmd2(x.double(), y.double()))
+    assert float(mmd2(x + shift, y + shift)) == pytest.approx(exact, abs=2e-7)
 
 
 def test_mmd2_in_float32_is_that_in_float64():
@@ -239,6 +272,12 @@ def test_a_probe_measures_what_guidance_error_does_at_each_time():
     assert probe.times == (0.1, 0.5) and probe(field).shape == (2,)
     torch.testing.assert_close(probe(field)[0], first)
     assert probe(ExactGuidance(truth, 3.0, LINEAR)).tolist() == [0.0, 0.0] and probe(ZeroGuidance()).tolist() == [1.0, 1.0]
+
+
+def test_a_probe_knows_the_error_of_the_exact_mean_energy():
+    truth = toy_named("moons").truth
+    probe = ErrorProbe(truth, 3.0, LINEAR, times=(0.1, 0.5), n=300, generator=seeded())
+    torch.testing.assert_close(probe.mean_energy, probe(MeanEnergyGuidance(truth, 3.0, LINEAR)))
 
 
 def test_a_probe_looks_at_the_same_points_each_time_and_keeps_no_graph():
