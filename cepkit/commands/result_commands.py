@@ -1,5 +1,6 @@
 """`cepkit eval FOLDER` and `cepkit report FOLDER...`: what trained runs earn."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from cepkit.learning.checkpoints import write_atomically
 from cepkit.rl.agent.qgpo_run import load_run
 from cepkit.rl.agent.run_folders import read_config, run_folders
 from cepkit.rl.envs.engines import Environment, find_environment
+from cepkit.rl.study.evaluate import LEAST_RUNS, mean_interval
 from cepkit.rl.study.leaderboard import Experiment, find_experiments, leaderboard, scale_figure
 from cepkit.rl.study.results import K, Result, evaluate_run, pool
 
@@ -59,8 +61,8 @@ def evaluate(
             device=chosen,
             on_result=_print_result,
         )
-    one = " One training seed: its spread over trainings is not known." if len(folders) == 1 else ""
-    starts = f"{episodes} episodes of each run, starts of seed {seed}; weights after the last step.{one}"
+    few = " Too few training seeds for an interval over trainings." if len(folders) < LEAST_RUNS else ""
+    starts = f"{episodes} episodes of each run, starts of seed {seed}; weights after the last step.{few}"
     print(f"\n{_table(results)}\n\n{environment.gymnasium_id} on {environment.engine}; {starts}")
 
 
@@ -81,13 +83,14 @@ def _environment(data: str, env: str | None, engine: str | None) -> Environment:
 
 
 def _table(results: list[Result]) -> str:
-    """Return and interval of every policy over all runs, and score or success where there are such."""
+    """Return of every policy over all runs, its interval over trainings, and score or success, where there are such."""
     lines = [f"{'policy':<11} {'seeds':>5} {'episodes':>8} {'return':>9}  {'95 % interval':<20} {'score':>6} {'success':>8}"]
     for name in dict.fromkeys(result.policy for result in results):
         pooled = pool([result for result in results if result.policy == name])
-        score = "" if pooled.score is None else f"{pooled.score[0]:.1f}"
+        score = "" if pooled.scores is None else f"{pooled.scores.mean():.1f}"
         success = "" if pooled.success is None else f"{pooled.success:.0%}"
-        interval = "{:.2f} to {:.2f}".format(*pooled.interval)
+        low, high = mean_interval(pooled.returns)
+        interval = "" if math.isnan(low) else f"{low:.2f} to {high:.2f}"
         counts = f"{len(pooled.returns):>5} {pooled.returns.numel():>8}"
         lines.append(f"{name:<11} {counts} {pooled.mean:>9.2f}  {interval:<20} {score:>6} {success:>8}".rstrip())
     return "\n".join(lines)

@@ -65,7 +65,7 @@ def test_a_set_of_ones_own_needs_to_know_its_task(capsys, runs):
     )
     told = run(capsys, "eval", folder, "--scales", "1", "--episodes", 1, "--env", "hopper-random-v2", "--engine", "gymnasium-v4")
     assert told.err.startswith("note: hopper-random-v2 on gymnasium-v4: masses and inertias are not those of D4RL's")
-    assert "One training seed: its spread over trainings is not known." in told.out
+    assert "Too few training seeds for an interval over trainings." in told.out
     (one,) = (r for r in read_results(folder / "seed-0") if r.policy == "scale-1")
     assert one.environment == "hopper-random-v2" and one.data == "mine" and len(one.notes) == 1
     assert (folder / "seed-0" / "eval-gymnasium-v4-hopper-random-v2-seed0-episodes1-scale-1.json").is_file()

@@ -407,6 +407,30 @@ DEFECTS = (
         "the scale is reported on the episodes that it was chosen on",
         ("tests/rl/study/test_leaderboard.py",),
     ),
+    Defect(
+        "interval-over-runs",
+        "cepkit/rl/study/evaluate.py",
+        "student_t.ppf(0.975, len(means) - 1)",
+        "student_t.ppf(0.975, 10**9)",
+        "the interval of a few trainings is a normal one, and covers too seldom",
+        ("tests/rl/study/test_evaluate.py",),
+    ),
+    Defect(
+        "interval-of-episodes",
+        "cepkit/rl/study/evaluate.py",
+        "means = values.mean(1)",
+        "means = values.flatten()",
+        "episodes of one training count as if each were a training",
+        ("tests/rl/study/test_evaluate.py",),
+    ),
+    Defect(
+        "leaderboard-weights",
+        "cepkit/rl/study/leaderboard.py",
+        "if r.weights != weights:",
+        "if False:",
+        "evaluations of half-trained and of final weights are pooled",
+        ("tests/rl/study/test_leaderboard.py",),
+    ),
     # -- commands --------------------------------------------------------------------------------------------------------
     Defect(
         "command-handler",

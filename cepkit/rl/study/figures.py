@@ -97,19 +97,19 @@ def energy(ax: Axes, energies: EnergySlice, which: str, *, title: str = "") -> A
     return _frame(ax, REACH, title or f"{which} $E_t$, t = {energies.t:g}")
 
 
-def returns(ax: Axes, found: Mapping[str, Tensor], *, reference: str | None = None, title: str = "") -> Axes:
-    """Every episode's return, (E,) or (R, E) by policy, with the mean and its 95 % interval; `reference`'s interval is a band.
+def returns(ax: Axes, found: Mapping[str, Tensor], *, title: str = "") -> Axes:
+    """Every episode's return, (E,) or (R, E) by policy, with their mean (diamond) and, for several runs, that of each (bars).
 
-    The interval is `cepkit.rl.mean_interval`: over training runs, or with one run over its episodes.
+    From three runs on a line is the 95 % interval over trainings, `cepkit.rl.mean_interval`.
     """
     spread = np.random.default_rng(0)  # sideways, so that dots do not hide each other
-    for row, (name, values) in enumerate(found.items()):
-        episodes, mean, (low, high) = values.flatten().numpy(), float(values.mean()), mean_interval(values)
+    for row, values in enumerate(found.values()):
+        runs, episodes = np.atleast_2d(values.numpy()), values.flatten().numpy()
         ax.plot(episodes, row + spread.uniform(-0.25, 0.25, len(episodes)), ".", color=_DOTS, markersize=3, alpha=0.7)
-        ax.plot([low, high], [row, row], color=_INK, linewidth=2.5, zorder=3)
-        ax.plot(mean, row, "D", color=_MEAN, markersize=6, zorder=4)
-        if name == reference:
-            ax.axvspan(low, high, color="#777777", alpha=0.15, linewidth=0)
+        ax.plot(mean_interval(torch.from_numpy(runs)), [row, row], color=_INK, linewidth=2.5, zorder=3)
+        if len(runs) > 1:
+            ax.plot(runs.mean(1), [row] * len(runs), "|", color=_INK, markersize=14, zorder=3)
+        ax.plot(episodes.mean(), row, "D", color=_MEAN, markersize=6, zorder=4)
     ax.set(yticks=range(len(found)), yticklabels=list(found), xlabel="return of an episode", title=title)
     ax.invert_yaxis()
     return ax

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
+import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
+from cepkit.rl.study.evaluate import mean_interval
 from cepkit.rl.study.figures import POLICY_COLOURS
 from cepkit.rl.study.results import BEST_OF_K, CLONING, Pooled, Result, pool, read_results, scale_name, scale_of, weights_of
 
@@ -105,7 +108,7 @@ def find_experiments(folder: str | Path) -> list[Experiment]:
             if r.weights != weights:
                 outdated[runs] += 1
                 continue
-            machine = (r.versions.get("gymnasium"), r.versions.get("mujoco"))
+            machine = (r.versions.get(name) for name in ("gymnasium", "mujoco", "gymnasium-robotics"))
             found[runs, r.data, r.environment, r.engine, r.episodes, *machine].append(r)
     return [Experiment(runs, tuple(results), outdated[runs]) for (runs, *_), results in found.items()]
 
@@ -125,6 +128,7 @@ def leaderboard(experiments: Sequence[Experiment], datasets: Sequence[str] = ())
         paper_scores=PAPER_SCORES,
         notes=list(dict.fromkeys(note for experiment in experiments for note in experiment.first.notes)),
         cell=_cell,
+        interval=mean_interval,
     )
     return text.strip()
 
@@ -145,22 +149,26 @@ def _cell(text: object) -> str:
 
 
 def scale_figure(experiments: Sequence[Experiment]) -> Figure:
-    """Score (or return) over guidance scale with 95 % intervals: one panel for each experiment, baselines as horizontal lines."""
+    """Score (or return) over guidance scale, a panel for each experiment, with the mean, training seeds (dots) and baselines.
+
+    With three training seeds or more a band is the 95 % interval over trainings, `cepkit.rl.mean_interval`.
+    """
     figure = Figure(figsize=(6.4, 4.0 * len(experiments)), layout="constrained")
     for ax, experiment in zip(figure.subplots(len(experiments), squeeze=False)[:, 0], experiments, strict=True):
         first, scales = experiment.first, experiment.scales
-        points = [_point(experiment.pooled(scale_name(scale))) for scale in scales]
-        if points:
-            means, lows, highs = zip(*points, strict=True)
-            ax.plot(scales, means, "o-", color=POLICY_COLOURS["guided"], label=f"QGPO, {len(experiment.runs)} training seeds")
-            ax.fill_between(scales, lows, highs, color=POLICY_COLOURS["guided"], alpha=0.2, linewidth=0)
+        if scales:
+            values = [_measured(experiment.pooled(scale_name(scale))) for scale in scales]
+            label, colour = f"QGPO, {len(experiment.runs)} training seeds", POLICY_COLOURS["guided"]
+            ax.plot(scales, [each.mean() for each in values], "-", color=colour, label=label)
+            ax.plot(scales, torch.stack(values).mean(-1), ".", color=colour)
+            ax.fill_between(scales, *zip(*map(mean_interval, values), strict=True), color=colour, alpha=0.2, linewidth=0)
         for policy, colour in ((CLONING, POLICY_COLOURS["cloning"]), (BEST_OF_K, POLICY_COLOURS["best of K"])):
             pooled = experiment.pooled(policy)
             if pooled is not None:
-                ax.axhline(_point(pooled)[0], color=colour, linestyle="--", label=_BASELINES[policy])
+                ax.axhline(_measured(pooled).mean(), color=colour, linestyle="--", label=_BASELINES[policy])
         measured = "return" if first.score is None else "normalised score"
         task = first.data if first.environment == first.data else f"{first.data} in {first.environment}"
-        ax.set(xlabel="guidance scale s", ylabel=f"{measured}, mean and 95 % interval")
+        ax.set(xlabel="guidance scale s", ylabel=f"{measured}, mean, training seeds (dots), 95 % interval")
         ax.set_title(f"{task}, {first.engine}", parse_math=False)
         ax.grid(alpha=0.3)
         if ax.lines:
@@ -168,6 +176,6 @@ def scale_figure(experiments: Sequence[Experiment]) -> Figure:
     return figure
 
 
-def _point(pooled: Pooled) -> tuple[float, float, float]:
-    """Score, or else return, with the ends of its interval."""
-    return (pooled.mean, *pooled.interval) if pooled.score is None else pooled.score
+def _measured(pooled: Pooled) -> Tensor:
+    """Scores, or else returns, (R, E)."""
+    return pooled.returns if pooled.scores is None else pooled.scores

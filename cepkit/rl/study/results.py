@@ -30,7 +30,7 @@ from cepkit.rl.data.downloads import sha256_of
 from cepkit.rl.data.scores import normalized_score
 from cepkit.rl.envs.engines import Environment
 from cepkit.rl.envs.rollouts import Policy
-from cepkit.rl.study.evaluate import evaluate, mean_interval
+from cepkit.rl.study.evaluate import evaluate
 from cepkit.validation import check_number
 
 K = 16
@@ -88,8 +88,7 @@ class Pooled:
     """One policy over several training seeds."""
 
     returns: Tensor  # (R, E) float64, of every run and episode
-    interval: tuple[float, float]  # 95 % interval of the mean return, see `cepkit.rl.study.evaluate.mean_interval`
-    score: tuple[float, float, float] | None  # D4RL's, of the mean and of both ends of the interval, where D4RL defines one
+    scores: Tensor | None  # (R, E), D4RL's normalised scores of the same, where D4RL defines them
     success: float | None  # share of episodes that reached the goal, for mazes
 
     @property
@@ -111,12 +110,12 @@ def pool(results: Sequence[Result]) -> Pooled:
     if len({len(row) for row in rows}) > 1:
         raise ValueError(f"results: expected as many episodes of every run, got {[len(row) for row in rows]}")
     returns = torch.tensor(rows, dtype=torch.float64)
-    interval, score, success = mean_interval(returns), None, None
+    scores, success = None, None
     if all(r.score is not None for r in results):
-        score = tuple(float(normalized_score(results[0].environment, end)) for end in (float(returns.mean()), *interval))
+        scores = normalized_score(results[0].environment, returns)
     if all(r.success is not None for r in results):
         success = float(np.concatenate([r.success for r in results]).mean())
-    return Pooled(returns, interval, score, success)
+    return Pooled(returns, scores, success)
 
 
 def scale_name(scale: float) -> str:

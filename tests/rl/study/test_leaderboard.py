@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cli_runs import keep, result
+from scipy import stats
 
 from cepkit.rl.data.scores import normalized_score
 from cepkit.rl.study.leaderboard import PAPER_SCORES, find_experiments, leaderboard, scale_figure
@@ -32,11 +33,11 @@ def test_with_one_evaluation_seed_the_row_says_that_the_scale_was_selected_on_th
     text = leaderboard(find_experiments(evaluated(tmp_path, score=1.0)))
     (row,) = rows(text, "QGPO")
     assert row["scale s"] == "3" and row["how the scale was chosen"] == "selected on these episodes"
-    assert row["return (95 % interval)"] == "50.0 (50.0 to 50.0)" and row["training seeds"] == "0, 1"
+    assert row["return (95 % interval)"] == "50.0" and row["return of each training seed"] == "0: 50.0, 1: 50.0"
     assert row["episodes per training seed"] == "2 (starts of seed 0)" and row["success"] == ""
     assert row["engine"] == "d4rl-v2 (Hopper-v4; mujoco 3.3.7; gymnasium 1.4.0)"
     score = f"{normalized_score(HOPPER, 50.0):.1f}"
-    assert row["score (95 % interval)"] == f"{score} ({score} to {score})"
+    assert row["score (95 % interval)"] == score
     assert row["QGPO, paper"] == "98.0 ± 2.6" and row["BC, paper"] == "52.9"
     (cloning,) = rows(text, "behaviour cloning")
     assert cloning["BC, paper"] == cloning["scale s"] == cloning["how the scale was chosen"] == ""
@@ -52,8 +53,21 @@ def test_with_two_evaluation_seeds_the_scale_is_chosen_on_the_first_and_reported
     (experiment,) = find_experiments(folder)
     assert experiment.choose_scale() == (3.0, (7,), "chosen on evaluation seed 0, reported on 7")
     text = leaderboard([experiment])
-    assert rows(text, "QGPO")[0]["return (95 % interval)"].startswith("5.0 (") and "flatters" not in text
+    assert rows(text, "QGPO")[0]["return (95 % interval)"] == "5.0" and "flatters" not in text
     assert rows(text, "behaviour model")[0]["episodes per training seed"] == "2 (starts of seed 7)", "all on the same episodes"
+
+
+def test_three_training_seeds_have_an_interval_and_every_one_is_shown(tmp_path):
+    found = [result("scale-1", [value - 1, value + 1], run_seed=run, score=1.0) for run, value in enumerate((10.0, 40.0, 31.0))]
+    experiments = find_experiments(keep(tmp_path, *found))
+    (row,) = rows(leaderboard(experiments), "QGPO")
+    low, high = stats.ttest_1samp([10.0, 40.0, 31.0], 0.0).confidence_interval()
+    assert row["return (95 % interval)"] == f"27.0 ({low:.1f} to {high:.1f})"
+    assert row["score (95 % interval)"] == "{:.1f} ({:.1f} to {:.1f})".format(*normalized_score(HOPPER, [27.0, low, high]))
+    assert row["return of each training seed"] == "0: 10.0, 1: 40.0, 2: 31.0"
+    (panel,) = scale_figure(experiments).axes
+    band = panel.collections[0].get_paths()[0].get_extents()
+    assert (band.y0, band.y1) == pytest.approx(normalized_score(HOPPER, [low, high]))
 
 
 def test_only_policies_that_every_run_has_are_compared(tmp_path):
@@ -87,7 +101,7 @@ def test_engines_and_numbers_of_episodes_are_not_mixed_and_differences_are_said(
     assert len(find_experiments(folder)) == 3
     text = leaderboard(find_experiments(folder))
     assert len(rows(text, "QGPO")) == 3 and text.count("- scores differ from D4RL's") == 1
-    assert "one training seed, so its interval says nothing about another training" in text
+    assert "one training seed, so nothing is known about another training" in text
 
 
 @pytest.mark.parametrize("place", ["hopper", "deep/er"])
@@ -125,11 +139,12 @@ def test_the_figure_has_a_panel_for_each_experiment_with_scores_or_returns(tmp_p
     evaluated(tmp_path / "a", score=1.0)
     keep(tmp_path / "b", *(result("scale-2", [1.0, 3.0], run_seed=run) for run in (0, 1)))
     first, second = scale_figure(find_experiments(tmp_path)).axes
-    line, cloning, best = first.lines
+    line, *runs, cloning, best = first.lines
     assert list(line.get_xdata()) == [0.0, 1.0, 3.0] and line.get_ydata()[2] == pytest.approx(normalized_score(HOPPER, 50.0))
     assert [one.get_ydata()[0] for one in (cloning, best)] == pytest.approx([normalized_score(HOPPER, r) for r in (20.0, 40.0)])
     assert first.get_ylabel().startswith("normalised score") and second.get_ylabel().startswith("return")
-    assert len(second.lines) == 1 and list(second.lines[0].get_ydata()) == [2.0]
+    assert len(second.lines) == 3 and list(second.lines[0].get_ydata()) == [2.0], "a line, and a dot for each training seed"
+    assert [len(run.get_ydata()) for run in runs] == [3, 3]
 
 
 @pytest.mark.parametrize(

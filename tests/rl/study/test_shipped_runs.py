@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from qgpo_problems import TINY, finish, walk
 
-from cepkit.rl import PRESETS, load_run, start_run
+from cepkit.rl import PRESETS, load_run, mean_interval, start_run
 from cepkit.rl.agent.qgpo_run import keep_weights
 from cepkit.rl.agent.run_folders import run_folders
 from cepkit.rl.study.leaderboard import find_experiments
 from cepkit.rl.study.results import BEST_OF_K, CLONING, read_results, weights_of
 
-SHIPPED = Path(__file__).parents[3] / "data" / "maze-runs"
+ROOT = Path(__file__).parents[3]
+SHIPPED = ROOT / "data" / "maze-runs"
 
 
 def test_what_is_kept_of_a_run_loads_as_the_run_does(tmp_path):
@@ -44,3 +46,29 @@ def test_every_policy_was_evaluated_with_these_weights_and_the_scale_chosen_on_o
     assert experiment.scales == PRESETS["maze"].scales
     assert {CLONING, BEST_OF_K, "scale-0"} <= set(experiment.policies)
     assert experiment.choose_scale().how == "chosen on evaluation seed 1000, reported on 2000"
+
+
+def row_of(returns):
+    """Mean, interval and the mean of each training seed, as docs/offline_rl.md writes them."""
+    low, high = mean_interval(returns)
+    means = ", ".join(f"{value:.0f}" for value in returns.mean(1).tolist())
+    return f"{returns.mean():.0f} ({low:.0f} to {high:.0f}) | {means} |".replace("-", "−")
+
+
+def test_the_figures_of_the_docs_follow_from_the_returns_that_ship():
+    docs, readme = ((ROOT / name).read_text(encoding="utf-8").replace("**", "") for name in ("docs/offline_rl.md", "README.md"))
+    (experiment,) = find_experiments(SHIPPED)
+    scale, seeds, _ = experiment.choose_scale()
+    found = {name: experiment.pooled(name, seeds).returns for name in experiment.policies}
+    others = [round(float(found[f"scale-{s:g}"].mean())) for s in (0.5, 1, 2, 3, 4)]
+    assert f"QGPO, s = {scale:g} (s = 0.5, 1, 2, 3, 4: {', '.join(map(str, others))})" in docs
+    for name in (f"scale-{scale:g}", "scale-0", CLONING, BEST_OF_K):
+        assert row_of(found[name]) in docs
+    for name in (f"scale-{scale:g}", "scale-0", CLONING):
+        assert "{:.0f}, {:.0f} and {:.0f}".format(*found[name].mean(1)) in readme
+    study = json.loads((ROOT / "data" / "halfcheetah-study.json").read_text(encoding="utf-8"))["final"]
+    for numbers in study["confirmation"]["policies"].values():
+        assert row_of(torch.tensor(numbers["returns"], dtype=torch.float64)) in docs
+    first = [study["report"]["policies"][name] for name in ("s = 1", "s = 0")]
+    words = ["{:.0f}, {:.0f} to {:.0f}".format(numbers["mean"], *numbers["interval"]) for numbers in first]
+    assert f"({words[0]}, against {words[1]})" in docs

@@ -34,8 +34,7 @@ def test_means_and_intervals_follow_from_the_returns(report):
         assert returns.shape == (len(FINAL["training_seeds"]), FINAL[report]["episodes"])
         assert found["mean"] == pytest.approx(float(returns.mean()), abs=0.06)
         assert found["seed_means"] == pytest.approx(returns.mean(1).tolist(), abs=0.06)
-        assert found["interval_episodes"] == pytest.approx(mean_interval(returns.flatten()), abs=0.06)
-        assert found["interval_seeds"] == pytest.approx(mean_interval(returns), abs=0.06)
+        assert found["interval"] == pytest.approx(mean_interval(returns), abs=0.06)
 
 
 def test_the_scale_is_the_best_of_those_tried_on_other_episodes():
@@ -63,9 +62,8 @@ def test_no_try_looked_at_the_reported_episodes():
 def test_guidance_is_said_to_pay_only_where_intervals_are_apart(report):
     policies = FINAL[report]["policies"]
     guided = policies[f"s = {FINAL['scale']:g}"]
-    for kind in ("interval_episodes", "interval_seeds"):
-        apart = all(guided[kind][0] > policies[rival][kind][1] for rival in ("s = 0", "Gaussian clone"))
-        assert FINAL[report]["apart"][kind] is apart
+    apart = all(guided["interval"][0] > policies[rival]["interval"][1] for rival in ("s = 0", "Gaussian clone"))
+    assert FINAL[report]["apart"] is apart
 
 
 def test_what_ran_is_the_preset():
@@ -80,9 +78,7 @@ def test_the_scripts_summary(script):
     rows = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
     found = script.summary(rows)
     assert found["mean"] == 3.5 and found["seed_means"] == [1.5, 3.5, 5.5]
-    assert found["interval_seeds"] == pytest.approx(
-        [3.5 - 4.302653 * 2 / math.sqrt(3), 3.5 + 4.302653 * 2 / math.sqrt(3)], abs=0.06
-    )
+    assert found["interval"] == pytest.approx([3.5 - 4.302653 * 2 / math.sqrt(3), 3.5 + 4.302653 * 2 / math.sqrt(3)], abs=0.06)
 
 
 def test_the_run_that_ships_is_of_the_preset_and_guides(generator):
