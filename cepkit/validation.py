@@ -200,12 +200,12 @@ def import_extra(module: str) -> ModuleType:
     """Import an optional module of the extra `rl`.
 
     Raises:
-        ValueError: it is not installed; the message says how to add it.
+        ValueError: it does not import; the message says why, and how to add it.
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
-        package = module.split(".")[0].replace("_", "-")
+    except Exception as error:  # not only when it is absent: MuJoCo raises others where MUJOCO_GL does not fit the machine
+        package, why = module.split(".")[0].replace("_", "-"), f"{type(error).__name__}: {error}"
         raise ValueError(
-            f"this needs the package {package}, which does not import ({error}); add it with: pip install -e '.[rl]'"
+            f"this needs the package {package}, which does not import ({why}); add it with: pip install -e '.[rl]'"
         ) from error

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+from cepkit.calling import one_thread
+
 _SLICE_SECONDS = 0.012  # of work between two looks at what the user did meanwhile
 _FIRST_ANSWER_SECONDS = 0.15  # more for a first answer
 
@@ -83,7 +85,7 @@ class Worker:
     def advance(self, seconds: float) -> bool:
         """Work for about so long; False when nothing is left. One thread at a time: a cell may settle what another works on."""
         end = time.perf_counter() + seconds
-        with self._lock:
+        with self._lock, one_thread():
             while True:
                 if self._requested and self.idle:
                     self._requested, self.idle, self._job = False, False, self._make()

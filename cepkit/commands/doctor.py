@@ -62,4 +62,8 @@ def _device() -> tuple[bool, str]:
         float((torch.ones(2, device="cuda" if cuda else "cpu") * 2).sum())
     except Exception as error:  # no torch, or a driver that does not fit it
         return False, f"cannot compute: {error}"
-    return True, torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} thread(s)"
+    if cuda:
+        return True, torch.cuda.get_device_name()
+    threads = torch.get_num_threads()
+    advice = "; OMP_NUM_THREADS=1, set before Python starts, is faster where the machine is busy" if threads > 1 else ""
+    return True, f"CPU, {threads} thread(s){advice}"

@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from cepkit.calling import one_thread
 from cepkit.diffusion.guidance import LearnedGuidance, one_per_point
 from cepkit.diffusion.process import perturb
 from cepkit.diffusion.schedules import Schedule, VPLinear
@@ -133,23 +134,21 @@ class Stage:
     def finished(self) -> bool:
         return self.index >= self.steps
 
+    def networks(self) -> list[nn.Module]:
+        """The networks that a step runs through."""
+        return [fit.network for fit in self.fits.values()]
+
     def __iter__(self) -> Iterator[TrainingStep]:
         """Train to the last step, yielding each.
 
         Raises:
             NonFiniteLoss: a loss or weight is NaN or infinite.
         """
-        largest = max((p.shape[-1] for fit in self.fits.values() for p in fit.parameters.values()), default=0)
+        largest = max((p.shape[-1] for network in self.networks() for p in network.parameters()), default=0)
         on_cpu = self.device.type == "cpu"
         while not self.finished:
-            threads = torch.get_num_threads()
-            if on_cpu and largest <= NARROW and threads > 1:
-                torch.set_num_threads(1)
-            try:
+            with one_thread(on_cpu and largest <= NARROW):
                 step = self._take()
-            finally:
-                if torch.get_num_threads() != threads:
-                    torch.set_num_threads(threads)
             self._recent += [(step.index, name, loss) for name, loss in step.losses.items()]
             if on_cpu or self.index % CHECK_EVERY == 0 or self.finished:
                 self.check_finite()

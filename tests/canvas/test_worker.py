@@ -6,6 +6,8 @@ import asyncio
 import threading
 import time
 
+import torch
+
 from cepkit.canvas.worker import Worker
 
 
@@ -30,6 +32,22 @@ class Desk:
     def want(self, number):
         self.wanted = number
         self.worker.start()
+
+
+def test_work_is_done_on_one_thread_of_torch_whatever_the_setting():
+    """On a busy machine of two cores two threads made the first lab wait for two minutes."""
+    seen = []
+    torch.set_num_threads(2)
+    try:
+
+        def work():
+            yield
+            seen.append(torch.get_num_threads())
+
+        Worker(work, seen.append).start()
+        assert seen == [1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_without_an_event_loop_all_is_done_at_once():

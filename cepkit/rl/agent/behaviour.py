@@ -7,7 +7,7 @@ at actions through these draws alone, so that Q is never asked about an action t
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cepkit.diffusion.process import perturb
 from cepkit.diffusion.sampling import sampling_steps
@@ -87,6 +87,9 @@ class SupportSampling(AgentStage):
         shape = (*self.members, len(data.states), config.support_actions, data.actions.shape[1])
         self.actions = torch.zeros(shape, device=data.device)
         self.extras["actions"] = self.actions
+
+    def networks(self) -> list[nn.Module]:
+        return [self.network]
 
     def _losses(self) -> dict[str, Tensor]:
         config, first = self.config, self.index * self.config.support_chunk

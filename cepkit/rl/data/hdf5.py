@@ -91,6 +91,16 @@ def _not_an_array(file: Mapping, key: str) -> str:
     return "external storage" if file[key].external else "a virtual dataset" if file[key].is_virtual else ""
 
 
+def refuse_foreign(path: Path) -> None:
+    """Refuse a file of any layout in which an array, at whatever depth, lies in another file."""
+    with import_extra("h5py").File(path, "r") as file:
+        names: list[str] = []
+        file.visit_links(names.append)
+        for name in names:
+            if (kind := _not_an_array(file, name)) not in ("", "a group", "nothing"):
+                raise ValueError(f"{path}: {name}: expected an array stored in this file, got {kind}")
+
+
 def write_hdf5(path: str | Path, raw: Mapping[str, np.ndarray]) -> None:
     """Write a file in D4RL's schema, whole or not at all: float32 and bool, compressed by gzip after a byte shuffle.
 

@@ -119,11 +119,21 @@ def make_env(name: str, *, engine: str | None = None, render_mode: str | None = 
             is not installed, or a render mode on a machine that cannot render.
     """
     environment = find_environment(name, engine)
+    without = "without a display, set the environment variable MUJOCO_GL=egl (or osmesa) before Python starts"
     if render_mode and sys.platform == "linux" and not {"MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        without = "without a display, set the environment variable MUJOCO_GL=egl before Python starts"
         raise ValueError(f"render_mode: expected a display for {render_mode!r}, found none; {without}")
     environment.warn()
-    return environment.build(render_mode=render_mode)
+    env = environment.build(render_mode=render_mode)
+    if render_mode:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the window library; the error says it once
+                env.reset()
+                env.render()
+        except Exception as error:  # whatever MuJoCo and the graphics libraries below it raise; some have no text
+            got = f"{type(error).__name__}, MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r}"
+            raise ValueError(f"render_mode: expected a machine that can render {render_mode!r}, got {got}; {without}") from error
+    return env
 
 
 def find_environment(name: str, engine: str | None = None) -> Environment:

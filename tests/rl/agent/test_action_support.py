@@ -1,5 +1,6 @@
 """Support actions: one set per state wherever it occurs, and resumable."""
 
+import pytest
 import torch
 from qgpo_problems import finish, tiny, walk
 
@@ -45,3 +46,15 @@ def test_a_member_draws_what_it_would_draw_alone():
     together = finish(sampling(seeds=(0, 1))).actions
     for i, seed in enumerate((0, 1)):
         torch.testing.assert_close(together[i], finish(sampling(tiny(seed=seed))).actions)
+
+
+@pytest.mark.parametrize(("widths", "threads"), [((8, 4), 1), ((512, 8), 2)])
+def test_a_wide_behaviour_model_samples_on_all_threads(widths, threads):
+    torch.set_num_threads(2)
+    try:
+        stage, seen = sampling(tiny(behaviour_widths=widths)), []
+        stage.network.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+        finish(stage)
+    finally:
+        torch.set_num_threads(1)
+    assert set(seen) == {threads}

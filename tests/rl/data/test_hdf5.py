@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import h5py
 import numpy as np
+import psutil
 import pytest
 from dataset_files import small_raw, write
 
@@ -164,6 +167,41 @@ def test_more_rows_than_memory_holds_are_refused_by_name(tmp_path):
         file.create_dataset("observations", (10**13, 3), np.float32, chunks=(1000, 3))
     with pytest.raises(ValueError, match=r"huge.hdf5: observations, .*: expected at most the [\d,.]+ GB .* got 360,000.0 GB"):
         read_hdf5(path)
+
+
+def test_a_chunk_larger_than_memory_and_texts_are_refused_unread(tmp_path):
+    path = write(tmp_path / "chunk.hdf5", {key: value for key, value in small_raw().items() if key != "observations"})
+    with h5py.File(path, "a") as file:
+        file.create_dataset("observations", (60, 3), np.float32, chunks=(2**30, 1), maxshape=(None, 3), compression="gzip")
+        # a gigabyte of zeros in a few kilobytes, for each of three columns
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**9))
+        with pytest.raises(ValueError, match=r"chunk.hdf5: .*: expected at most the 1.0 GB of memory .* got 12.9 GB"):
+            read_hdf5(path)
+    words = write(tmp_path / "words.hdf5", {key: value for key, value in small_raw().items() if key != "rewards"})
+    with h5py.File(words, "a") as file:
+        file.create_dataset("rewards", (60,), h5py.string_dtype())
+    with pytest.raises(ValueError, match="words.hdf5: rewards: expected numbers, got dtype object"):
+        read_hdf5(words)
+
+
+def test_successors_that_are_not_the_next_rows_are_named(tmp_path):
+    raw = small_raw()
+    own = np.roll(raw["observations"], -1, 0)
+    ends = raw["terminals"] | raw["timeouts"]
+    own[ends] = 7.0  # a true successor, which the next row does not hold
+    assert read_hdf5(write(tmp_path / "agree.hdf5", raw | {"next_observations": own})).keys() == raw.keys()
+    own[[3, 30]] += 1.0
+    with pytest.warns(UserWarning, match="differ.hdf5: next_observations: 2 of 57 differ from the observation of the next row"):
+        read_hdf5(write(tmp_path / "differ.hdf5", raw | {"next_observations": own}))
+
+
+@pytest.mark.parametrize(("key", "value"), [("rewards", 1e38), ("rewards", -1e300), ("observations", 1e20)])
+def test_values_whose_squares_no_float32_holds_are_refused(tmp_path, key, value):
+    raw = small_raw() | {key: small_raw()[key].astype(np.float64)}
+    raw[key][5] = value
+    with pytest.raises(ValueError, match=f"large.hdf5: {key}: expected values up to 1e[+]15, got "):
+        read_hdf5(write(tmp_path / "large.hdf5", raw))
 
 
 def test_gymnasium_s_names_of_the_flags_are_explained(tmp_path):

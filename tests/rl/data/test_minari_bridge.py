@@ -6,6 +6,7 @@ import sys
 import warnings
 
 import gymnasium as gym
+import h5py
 import minari
 import numpy as np
 import pytest
@@ -87,6 +88,40 @@ def test_a_maze_lays_its_observation_and_its_goal_end_to_end():
     made = load_dataset("minari:hand/maze-v0")
     assert made.observations.shape == (12, 3) and made.observations[1].tolist() == [1, -1, 7]
     assert made.next_observations[3].tolist() == [4, -4, 7]
+
+
+def test_a_kitchen_whose_goals_are_no_vector_is_its_observation():
+    goals = gym.spaces.Dict({"kettle": box(1), "light": box(2)})
+    space = gym.spaces.Dict({"observation": box(2), "desired_goal": goals, "achieved_goal": goals})
+
+    def states(rows):
+        goal = {"kettle": np.zeros((len(rows), 1), np.float32), "light": np.ones((len(rows), 2), np.float32)}
+        return {"observation": plain(rows), "desired_goal": goal, "achieved_goal": goal}
+
+    make("D4RL/kitchen/complete-v2", states=states, space=space)
+    made = load_dataset("minari:D4RL/kitchen/complete-v2")
+    assert made.observations.shape == (12, 2) and made.observations[1].tolist() == [1, -1]
+    assert made.next_observations[3].tolist() == [4, -4]
+
+
+def test_a_set_whose_arrays_lie_elsewhere_or_whose_name_is_a_path_is_refused(tmp_path):
+    make("hand/plain-v0")
+    path = tmp_path / "minari" / "hand" / "plain-v0" / "data" / "main_data.hdf5"
+    (tmp_path / "secret").write_bytes(bytes(32))
+    with h5py.File(path, "a") as file:
+        del file["episode_0/rewards"]
+        file.create_dataset("episode_0/rewards", (4,), np.float64, external=[(str(tmp_path / "secret"), 0, 32)])
+    with pytest.raises(ValueError, match=f"{path}: episode_0/rewards: expected an array stored in this file, got external"):
+        load_dataset("minari:hand/plain-v0")
+    for name in (str(path.parents[1]), "hand/../hand/plain-v0", "", "hand/plain-v0/.."):
+        with pytest.raises(ValueError, match="expected an id such as minari:mujoco/hopper/medium-v0"):
+            load_dataset(f"minari:{name}")
+
+
+def test_a_state_after_the_last_step_is_checked_too():
+    make("hand/nan-v0", states=lambda rows: np.where(rows[:, None] == 104 - 1, np.nan, plain(rows)).astype(np.float32))
+    with pytest.raises(ValueError, match="minari:hand/nan-v0: observations: expected finite values"):
+        load_dataset("minari:hand/nan-v0")
 
 
 def test_what_is_not_vectors_or_out_of_bounds_is_refused():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import warnings
@@ -134,10 +136,24 @@ def test_a_picture_without_a_display_is_refused_with_the_way_out(monkeypatch):
     for name in ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
-    with pytest.raises(ValueError, match="render_mode: expected a display for 'rgb_array', found none; .* MUJOCO_GL=egl before"):
+    with pytest.raises(ValueError, match="render_mode: expected a display for 'rgb_array', found none; .* MUJOCO_GL=egl .*before"):
         make_env("pointmaze-umaze", render_mode="rgb_array")
-    monkeypatch.setenv("MUJOCO_GL", "egl")
-    assert make_env("pointmaze-umaze", render_mode="rgb_array").render_mode == "rgb_array"
+
+
+DISPLAYS = {"DISPLAY": "MUJOCO_GL=''; without a display, set .* MUJOCO_GL=egl", "MUJOCO_GL": "does not import .RuntimeError: .* MUJOCO_GL"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="displays of X")
+@pytest.mark.parametrize("name", DISPLAYS)
+def test_a_display_that_does_not_answer_is_an_error_that_names_mujoco_gl(name):
+    code = (
+        "from cepkit.rl import make_env\n"
+        "try: make_env('pointmaze-umaze', render_mode='rgb_array')\n"
+        "except ValueError as error: print(error)"
+    )
+    without = {key: value for key, value in os.environ.items() if key not in ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=without | {name: ":77"})
+    assert re.search(DISPLAYS[name], done.stdout), done.stderr
 
 
 def test_environments_are_closed_whatever_happens(monkeypatch):
