@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from cepkit import __version__
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: with code 2 for options that do not parse, with code 0 after the help of a command.
     """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name may hold what the terminal's encoding cannot
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
@@ -41,6 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _BROKEN_PIPE
     except (ValueError, OSError) as error:
         print(f"cepkit: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):  # torch's words for a MemoryError
+            raise
+        print(f"cepkit: the memory of this machine is too small for what was asked: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("cepkit: stopped", file=sys.stderr)
@@ -80,4 +88,6 @@ def _call(name: str, arguments: list[str]) -> int:
         tyro._experimental_options["utf8_boxes"] = False  # plain text for files and pipes
     config = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
     description = f"{text[0].upper()}{text[1:]}."
-    return tyro.cli(command, prog=f"cepkit {name}", description=description, args=arguments, config=config) or 0
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"note: {message}", file=sys.stderr)
+        return tyro.cli(command, prog=f"cepkit {name}", description=description, args=arguments, config=config) or 0

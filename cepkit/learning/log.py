@@ -81,6 +81,8 @@ def read_log(folder: str | Path) -> dict[str, Series]:
     """
     found: dict[str, dict[int, float]] = {}
     for path in sorted(Path(folder).glob("events.out.tfevents.*"), key=lambda path: path.name.split(".")[3:]):
+        if not path.is_file():
+            raise ValueError(f"{path}: expected an event log, got a folder")
         for event in _events(path):
             if event.session_log.status == SessionLog.START:
                 found = {name: {s: v for s, v in values.items() if s < event.step} for name, values in found.items()}

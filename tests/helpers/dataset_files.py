@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -34,11 +35,47 @@ def write(path, raw):
     return path
 
 
+def _redirect(handler, place):
+    handler.send_response(302)
+    handler.send_header("Location", place)
+    handler.end_headers()
+
+
+def _endless(handler, _):
+    handler.send_response(200)
+    handler.end_headers()
+    with contextlib.suppress(OSError):  # until the other side has had enough
+        while True:
+            handler.wfile.write(bytes(1 << 16))
+
+
+def _sent(body, **headers):
+    def send(handler, _):
+        handler.send_response(200)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            handler.wfile.write(body)
+
+    return send
+
+
+_ODD = {
+    "redirect": _redirect,
+    "endless": _endless,
+    "bomb": _sent(gzip.compress(bytes(20_000_000)), Content_Encoding="gzip"),
+    "broken gzip": _sent(b"no gzip", Content_Encoding="gzip"),
+    "length": _sent(b"much", Content_Length="much"),
+    "garbage": lambda handler, _: handler.wfile.write(b"\0\1\2 this is no HTTP\r\n\r\n"),
+}
+
+
 class Host:
     """A web server in a thread. `files` maps paths to bytes; `asked` lists the paths of every request.
 
     `faults` are done once each, in order: ("cut", n) ends the connection after n bytes of the body; ("short", n) claims and sends
-    n bytes less; ("status", code).
+    n bytes less; ("status", code); ("redirect", place); and ("endless", 0), ("bomb", 0), ... of `_ODD`.
     """
 
     def __init__(self, files, *, faults=()):
@@ -47,6 +84,10 @@ class Host:
     def answer(self, handler):
         self.asked.append(handler.path)
         fault, number = self.faults.pop(0) if self.faults else (None, 0)
+        if fault in _ODD:
+            _ODD[fault](handler, number)
+            handler.close_connection = True
+            return
         body = self.files.get(handler.path)
         if body is None or fault == "status":
             handler.send_error(number or 404)

@@ -10,6 +10,7 @@ Nobody publishes checksums of D4RL's files, so their SHA-256 is recorded at firs
 import datetime
 import errno
 import hashlib
+import io
 import os
 import sys
 import tempfile
@@ -17,11 +18,16 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
 
 from cepkit.learning.checkpoints import read_json, write_json
 from cepkit.validation import import_extra
 
+if TYPE_CHECKING:
+    import requests
+
+LARGEST = 20e9  # bytes of a file; the largest of D4RL's has less than a tenth
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -42,18 +48,18 @@ def download(urls: Sequence[str], path: Path, *, check: Callable[[Path], object]
         OSError: the folder cannot be written, the disk is full, or no host gave the file.
     """
     for url in urls:
-        scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
-        if not host or not (scheme == "https" or (scheme == "http" and host in _THIS_MACHINE)):
-            raise ValueError(f"urls: expected addresses that begin with https:// (or http:// on this machine), got {url!r}")
+        _check_address(url)
     pooch, requests, failures = import_extra("pooch"), import_extra("requests"), []
-    get = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 20, timeout=timeout)
+    settings = {"progressbar": sys.stderr.isatty(), "chunk_size": 1 << 20, "timeout": timeout}
+    get = pooch.HTTPDownloader(**settings, hooks={"response": _check_redirect})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
             part = Path(folder) / path.name
             for url in urls:
                 try:
-                    get(url, str(part), None)
+                    with _Limited(io.FileIO(part, "w")) as file:
+                        get(url, file, None)
                     check(part)
                 except requests.RequestException as error:
                     failures.append(f"  {url}: {error}")
@@ -68,6 +74,29 @@ def download(urls: Sequence[str], path: Path, *, check: Callable[[Path], object]
         raise OSError(error.errno or errno.EIO, f"could not write {path}: {reason}") from error
     listed = "\n".join(failures)
     raise ConnectionError(f"{path.name} could not be downloaded:\n{listed}\nGet it by other means and save it as {path}")
+
+
+class _Limited(io.BufferedWriter):
+    """A file to write to that refuses to become larger than `LARGEST`."""
+
+    def write(self, content: bytes) -> int:
+        if self.tell() + len(content) > LARGEST:
+            raise ValueError(f"expected at most {LARGEST / 1e9:g} GB, got more")
+        return super().write(content)
+
+
+def _check_address(url: str) -> None:
+    try:
+        scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
+    except ValueError:
+        scheme = host = ""
+    if not host or not (scheme == "https" or (scheme == "http" and host in _THIS_MACHINE)):
+        raise ValueError(f"urls: expected addresses that begin with https:// (or http:// on this machine), got {url!r}")
+
+
+def _check_redirect(response: "requests.Response", *_: object, **__: object) -> None:
+    if response.is_redirect:
+        _check_address(urljoin(response.url, response.headers["location"]))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from dataset_files import Host
 
+from cepkit.rl.data import downloads
 from cepkit.rl.data.downloads import check_recorded, download, read_record, record_path, sha256_of, write_record
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -77,6 +78,38 @@ def test_a_host_that_does_not_answer_is_given_up_after_the_timeout(path):
         download([f"http://127.0.0.1:{silent.getsockname()[1]}/file"], path, check=whole_only, timeout=0.1)
 
 
+@pytest.mark.parametrize("place", ["file:///etc/hosts", "ftp://127.0.0.1/file", "http://example.org/file", "gopher:x", "//[/"])
+def test_a_host_that_leads_elsewhere_is_not_followed(path, place):
+    with Host({"/file": CONTENT}, faults=[("redirect", place)]).serving() as address:
+        with pytest.raises(ConnectionError, match="could not be downloaded:\n  .*/file: "):
+            download([f"{address}/file"], path, check=whole_only)
+    assert left(path) == [] and not path.exists()
+
+
+def test_a_host_may_lead_on_to_its_own_file(path):
+    with Host({"/file": CONTENT}, faults=[("redirect", "file")]).serving() as address:
+        assert download([f"{address}/old"], path, check=whole_only) == f"{address}/old"
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("fault", [("endless", 0), ("bomb", 0)])
+def test_a_stream_without_end_ends(path, monkeypatch, fault):
+    """Also where gzip makes little of much on the way."""
+    monkeypatch.setattr(downloads, "LARGEST", 1e6)
+    with Host({"/file": CONTENT}, faults=[fault]).serving() as address:
+        with pytest.raises(ConnectionError, match="expected at most 0.001 GB, got more"):
+            download([f"{address}/file"], path, check=whole_only)
+    assert left(path) == [] and not path.exists()
+
+
+@pytest.mark.parametrize("fault", [("garbage", 0), ("length", 0), ("broken gzip", 0)])
+def test_a_host_that_speaks_no_http_is_named(path, fault):
+    with Host({"/file": CONTENT}, faults=[fault]).serving() as address:
+        with pytest.raises(ConnectionError, match=f"could not be downloaded:\n  {address}/file: "):
+            download([f"{address}/file"], path, check=whole_only)
+    assert left(path) == [] and not path.exists()
+
+
 def test_progress_is_shown_on_a_terminal_alone(path, capsys, monkeypatch):
     with Host({"/file": CONTENT}).serving() as address:
         download([f"{address}/file"], path, check=whole_only)
@@ -97,7 +130,9 @@ def test_an_interruption_leaves_nothing(path):
     assert list(path.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("url", ["file:///etc/hosts", "ftp://host/file", "hopper.hdf5", "http://example.org/file", "https://"])
+@pytest.mark.parametrize(
+    "url", ["file:///etc/hosts", "ftp://host/file", "hopper.hdf5", "http://example.org/file", "https://", "https://["]
+)
 def test_other_kinds_of_addresses_are_refused(path, url):
     with pytest.raises(ValueError, match="urls: expected addresses that begin with https://"):
         download([url], path, check=whole_only)
