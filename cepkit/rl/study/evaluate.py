@@ -103,7 +103,7 @@ def mean_interval(returns: Tensor) -> tuple[float, float]:
     the runs to be roughly normal. Then three to five runs of ten to sixty episodes cover the true mean in 94 to 96 % of cases,
     whether their episodes are normal, skewed, in two humps or successes, and whether the trainings differ much or little
     (`make bench` prints the table). Three numbers cannot show whether they are normal. Where one training in five fails
-    altogether, three to five runs cover in 72 to 78 %. So show the means of the runs beside the interval. (Successes counted over
+    altogether, three to five runs cover in 70 to 78 %. So show the means of the runs beside the interval. (Successes counted over
     ten episodes of trainings that do not differ at all are on a coarse grid, and an interval that is given covers up to 99.8 %.)
 
     Fewer than three runs, or runs that agree to the last digit, say nothing of the spread over trainings: NaN. Show the means
