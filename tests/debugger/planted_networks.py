@@ -26,11 +26,11 @@ MEAN, STD = torch.tensor([0.4, -0.2]), 1.6  # of somebody's standardised data
 
 
 class EpsNet(nn.Module):
-    """A small network eps(x (n, D), t (n,)) for times up to `last`, as one writes it oneself."""
+    """A small network eps(x (n, D), t (n,)) for times up to `last`, written as one writes it oneself."""
 
-    def __init__(self, dim=2, width=96, *, last=1.0, dropout=0.0, norm=False):
+    def __init__(self, dim=2, width=96, *, dropout=0.0, norm=False):
         super().__init__()
-        self.last = last
+        self.last = 1.0
         self.register_buffer("frequencies", 2.0 ** torch.arange(5) * math.pi / 2)
         layers, wide = [], dim + 10
         for _ in range(3):
@@ -44,25 +44,32 @@ class EpsNet(nn.Module):
 
 
 @cache
-def eps_net(name, *, last=1.0, cosine=False, standardised=False, dropout=0.0, norm=False, steps=1200):
+def eps_net(name, *, cosine=False, standardised=False, dropout=0.0, norm=False, steps=1600):
     """An `EpsNet` trained on the points of a world by denoising score matching."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
-        net = EpsNet(last=last, dropout=dropout, norm=norm)
+        net = EpsNet(dropout=dropout, norm=norm)
         schedule = VPCosine() if cosine else VPLinear()
-        data = world(name).toy.sample(8000, generator=seeded(5))[0]
+        data = world(name).toy.sample(20000, generator=seeded(5))[0]
         data = (data - MEAN) / STD if standardised else data
-        adam = torch.optim.Adam(net.parameters(), 3e-3)
-        decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+        adam = torch.optim.Adam(net.parameters(), 1e-2)
+        rate = torch.optim.lr_scheduler.OneCycleLR(adam, 1e-2, total_steps=steps)
         for _ in range(steps):
-            t = 1e-3 + (1 - 1e-3) * torch.rand(384)
-            x_t, eps = perturb(data[torch.randint(len(data), (384,))], t, schedule)
-            loss = (net(x_t, last * t) - eps).square().mean()
+            t = 1e-3 + (1 - 1e-3) * ((torch.arange(512) + torch.rand(512)) / 512) ** 2
+            x_t, eps = perturb(data[torch.randint(len(data), (512,))], t, schedule)
+            loss = (net(x_t, t) - eps).square().mean()
             adam.zero_grad()
             loss.backward()
             adam.step()
-            decay.step()
+            rate.step()
     return net.eval().requires_grad_(False)
+
+
+def to_a_thousand(net):
+    """The same network for times from 0 to 1000."""
+    copied = copy.deepcopy(net)
+    copied.last = 1000.0
+    return copied
 
 
 @cache
@@ -127,13 +134,15 @@ def trained_at_another_beta(w):
 @plant("guidance", "time reversed", at="moons")
 def energy_net_called_with_one_minus_t(w):
     run = trained("moons")
-    return {"score": run.denoiser, "guidance": lambda x, t: run.guidance(x, (1 - t).clamp(1e-3, 1))}
+    guidance = lambda x, t: run.guidance(x, (1 - t).clamp(1e-3, 1))  # noqa: E731
+    return {"score": run.denoiser, "guidance": guidance, "energy": run.guidance.energy}
 
 
 @plant("guidance", "factor", at="moons")
 def energy_net_weighted_by_sigma(w):
     run = trained("moons")
-    return {"score": run.denoiser, "guidance": lambda x, t: w.sigma(t) * run.guidance(x, t)}
+    guidance = lambda x, t: w.sigma(t) * run.guidance(x, t)  # noqa: E731
+    return {"score": run.denoiser, "guidance": guidance, "energy": run.guidance.energy}
 
 
 @plant("guidance", "batch size", at="moons")
@@ -145,7 +154,7 @@ def energy_net_averaged_over_the_batch(w):
             x = x.detach().requires_grad_(True)
             return -torch.autograd.grad(run.energy_net(x, t).mean(), x)[0]
 
-    return {"score": run.denoiser, "guidance": guidance}
+    return {"score": run.denoiser, "guidance": guidance, "energy": run.guidance.energy}
 
 
 @plant("guidance", "input scaled", "input shifted", at="moons", blind=ANOTHER_ENERGY)
@@ -157,7 +166,8 @@ def energy_net_of_standardised_data(w):
 @plant("guidance", "missing noise levels", at="moons")
 def energy_net_stopped_late_in_the_noise(w):
     run = trained("moons")
-    return {"score": run.denoiser, "guidance": lambda x, t: run.guidance(x, t) * (t < 0.4).to(x)}
+    guidance = lambda x, t: run.guidance(x, t) * (t < 0.4).to(x)  # noqa: E731
+    return {"score": run.denoiser, "guidance": guidance, "energy": run.guidance.energy}
 
 
 @plant("guidance", "clean energy", "time fixed", at="8gaussians")
@@ -192,13 +202,13 @@ def weights_never_loaded(w):
 
 @plant("score", "random", "training mode", at="8gaussians")
 def dropout_left_on(w):
-    net = copy.deepcopy(eps_net("8gaussians", dropout=0.1)).train()
+    net = copy.deepcopy(eps_net("8gaussians", dropout=0.1, steps=600)).train()
     return {"score": lambda x, t: -net(x, t.expand(len(x))) / w.sigma(t).to(x), "guidance": None}
 
 
 @plant("score", "batch", "training mode", at="8gaussians")
 def batch_norm_left_in_training(w):
-    net = copy.deepcopy(eps_net("8gaussians", norm=True)).train()
+    net = copy.deepcopy(eps_net("8gaussians", norm=True, steps=600)).train()
     return {"score": lambda x, t: -net(x, t.expand(len(x))) / w.sigma(t).to(x), "guidance": None}
 
 
@@ -215,7 +225,7 @@ def eps_net_as_it_is(w):
 
 @plant("score", "time scaled", "time fixed", at="8gaussians")
 def index_expected_time_given(w):
-    return {"score": from_module(eps_net("8gaussians", last=1000.0), w.schedule, "eps"), "guidance": None}
+    return {"score": from_module(to_a_thousand(eps_net("8gaussians")), w.schedule, "eps"), "guidance": None}
 
 
 @plant("score", "another schedule", at="8gaussians")
@@ -235,7 +245,7 @@ def denoiser_called_with_one_minus_t(w):
 
 
 class UNet(nn.Module):
-    """A network with the interface of diffusers for images of D x 1 x 1, timesteps 0 to 999."""
+    """A network with the interface of diffusers for images of 2 x 1 x 1, timesteps 0 to 999."""
 
     def __init__(self, net):
         super().__init__()
@@ -254,19 +264,19 @@ def scheduler(prediction="epsilon", schedule=None):
 
 @plant("score", "parametrisation", at="8gaussians")
 def scheduler_says_sample(w):
-    denoiser, schedule = from_diffusers(UNet(eps_net("8gaussians", last=1000.0)), scheduler("sample"))
+    denoiser, schedule = from_diffusers(UNet(to_a_thousand(eps_net("8gaussians"))), scheduler("sample"))
     return {"score": denoiser, "schedule": schedule, "guidance": None}
 
 
 @plant("score", "another schedule", at="8gaussians")
 def scheduler_of_another_model(w):
-    denoiser, schedule = from_diffusers(UNet(eps_net("8gaussians", last=1000.0)), scheduler(schedule=VPCosine()))
+    denoiser, schedule = from_diffusers(UNet(to_a_thousand(eps_net("8gaussians"))), scheduler(schedule=VPCosine()))
     return {"score": denoiser, "schedule": schedule, "guidance": None}
 
 
 @plant("score", "time scaled", "time fixed", at="8gaussians")
 def adapter_of_ones_own_forgets_the_index(w):
-    unet = UNet(eps_net("8gaussians", last=1000.0))
+    unet = UNet(to_a_thousand(eps_net("8gaussians")))
 
     def score(x, t):
         eps = unet(x[:, :, None, None], t.expand(len(x))).sample[:, :, 0, 0]

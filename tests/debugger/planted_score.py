@@ -244,7 +244,17 @@ def score_with_a_bias(w):
 
 @plant("score", "rounded", at="8gaussians")
 def points_rounded_to_a_grid(w):
-    return {"score": lambda x, t: w.score((x * 4).round() / 4, t)}
+    return {"score": lambda x, t: w.score((x * 2).round() / 2, t)}
+
+
+@plant("score", "rounded", at="moons")
+def conversion_in_bfloat16(w):
+    def score(x, t):
+        x0 = w.toy.truth.posterior_mean(x, t, w.schedule)
+        alpha, sigma = w.alpha(t).bfloat16(), w.sigma(t).bfloat16()
+        return ((alpha * x0.bfloat16() - x.bfloat16()) / sigma / sigma).to(x)
+
+    return {"score": score}
 
 
 @plant("score", "random", at="rings")

@@ -160,6 +160,9 @@ class Case:
     def arguments(self, mode: str) -> dict:
         """The debugger's keyword arguments."""
         made = self.make(self.world())
+        # a network's own energy or points of its own, in place of the exact ones
+        foreign = {"energy": "energy", "support": "points"}
+        made = {name: value for name, value in made.items() if foreign.get(name, mode) == mode}
         # a score that works as asked, so that a guidance is not looked at alone, and the other way round
         whole = {"score": self.world().denoiser, "guidance": self.world().guidance}
         return {**whole, **self.world().known(mode), **made}
