@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
 from cepkit.diffusion.guidance import Guidance
@@ -53,7 +53,7 @@ def picture_points(toy: Toy, side: int = 90, *, extent: float | None = None) -> 
 
 
 def frame(ax: Axes, toy: Toy, title: str = "", *, extent: float | None = None) -> Axes:
-    """Give the axes equal aspect, the toy's square as limits, and labels."""
+    """Give the axes equal aspect, the toy's square as limits, and labels; ticks are in the units of your own points."""
     reach = toy.extent if extent is None else extent
     ax.set(
         aspect="equal",
@@ -64,6 +64,11 @@ def frame(ax: Axes, toy: Toy, title: str = "", *, extent: float | None = None) -
     )
     if title:
         ax.set_title(title)
+    if toy.scaling is not None and (any(toy.scaling.mean) or {*toy.scaling.std} != {1.0}):  # ticks in the units of the data
+        for axis, mean, std in zip((ax.xaxis, ax.yaxis), toy.scaling.mean, toy.scaling.std, strict=True):
+            low, high = (mean + std * end for end in sorted(axis.get_view_interval()))
+            ticks = [value for value in MaxNLocator(5).tick_values(low, high) if low <= value <= high]
+            axis.set_ticks([(value - mean) / std for value in ticks], [f"{value:.10g}" for value in ticks])
     return ax
 
 

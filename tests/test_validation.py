@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cepkit.validation import check_beta, check_name, check_number, check_points, check_time, check_time_shape
+from cepkit.validation import check_beta, check_name, check_number, check_points, check_time, check_time_shape, few_points
 
 
 @pytest.mark.parametrize("t", [0, 1, 0.25, np.float32(0.5), torch.tensor(0.5), torch.tensor([0.0, 1.0]), [0.1, 0.2]])
@@ -72,3 +72,23 @@ def test_beta_is_finite_and_not_negative(beta):
 def test_an_unknown_name_is_answered_with_the_known_ones_and_the_nearest():
     with pytest.raises(ValueError, match="^toy: expected one of moons, rings, got 'ring'; did you mean 'rings'"):
         check_name("ring", ["moons", "rings"], name="toy")
+
+
+@pytest.mark.parametrize("value", [2**53 + 1, np.int64(2**53 + 1), -(2**61) - 1])
+def test_integers_keep_all_their_digits(value):
+    assert check_number(value, name="n", integer=True) == int(value)
+
+
+def test_an_integer_beyond_all_floats_is_refused():
+    with pytest.raises(ValueError, match="^n: expected an integer"):
+        check_number(10**400, name="n", integer=True)
+
+
+def test_few_points_are_many_points_of_which_few_count():
+    energy = torch.linspace(0, 1, 1000, dtype=torch.float64)
+    assert not few_points(energy, 3.0) and not few_points(energy[:40], 1e6) and not few_points(energy + 1e6, 3.0)
+    assert few_points(energy, 1e4) == few_points(energy + 2.0**20, 1e4) != ""
+    assert "of 1,000 points" in few_points(energy, 1e4) and not few_points(energy[:100], 20.0)
+    base = torch.full((1000,), -torch.inf, dtype=torch.float64)
+    base[:40] = 0.0
+    assert not few_points(energy, 1e4, base)  # there were no more before

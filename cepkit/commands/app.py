@@ -51,7 +51,7 @@ def app(
     Args:
         toy: a toy's name, a CSV file, or draw: visitors paint their own
         std: blur of the points of a CSV file
-        standardize: scale the points of a CSV file
+        standardize: scale the columns of a CSV file in any case, not only where it is needed
         port: exactly this one
         no_browser: do not open a browser here
     """

@@ -28,7 +28,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code (2 for a user's mistake).
+    """Run the command line; returns the exit code (2 for a user's mistake). Warnings are lines on stderr.
 
     Raises:
         SystemExit: with code 2 for options that do not parse, with code 0 after the help of a command.
@@ -36,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name may hold what the terminal's encoding cannot
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"cepkit: {message}", file=sys.stderr)
+            code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader, such as `head`, has seen enough

@@ -44,7 +44,7 @@ def demo(
     )
     path = out / "index.html"
     path.write_text(page, encoding="utf-8")
-    print(f"{comparison}\n\nPictures: {path}")
+    print(*filter(None, (chosen.about, chosen.few_points(beta))), f"{comparison}\n\nPictures: {path}", sep="\n")
 
 
 def _png(figure: Figure, path: Path) -> str:

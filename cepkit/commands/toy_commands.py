@@ -32,7 +32,7 @@ def train(
         resume: go on with the run in that folder; its settings stay
         points: how many points to draw
         std: blur of the points of a CSV file
-        standardize: scale the points of a CSV file
+        standardize: scale the columns of a CSV file in any case, not only where it is needed
     """
     if resume:
         new = {"toy": toy, "points": points != _POINTS, "std": std, "standardize": standardize} | settings
@@ -44,6 +44,8 @@ def train(
         raise ValueError("toy: expected a toy's name or a CSV file, or --resume")
     else:
         run = start_run(out, TrainingConfig(**settings), DataSource(toy, n=points, std=std, standardize=standardize))
+    if run.toy.about:
+        print(run.toy.about)
     resume_command = ["cepkit", "toy", "train", "--resume", "--out", str(out)]
     return follow(run, resume_command, look=["cepkit", "toy", "show", str(out)])
 

@@ -25,7 +25,10 @@ _FIELD_POINTS = 2048  # at least this many: at small t a field's error sits at f
 
 @dataclass(frozen=True)
 class Row:
-    """One estimator. Errors of the field are relative (1 is as bad as none); the rest is measured on finished samples."""
+    """One estimator. Errors of the field are relative (1 is as bad as none); the rest is measured on finished samples.
+
+    Points and distances are those of the toy, also where it was made of points in other units; the energy is in yours.
+    """
 
     name: str
     field_errors: tuple[float, ...]
@@ -114,7 +117,7 @@ def compare(
             float(mmd2(x, exact, bandwidths=bandwidths)),
             float(sliced_wasserstein(x, exact)),
             float(total_variation(mode_masses(x, target), masses)),
-            float(toy.energy(x).mean()),
+            float(toy.energy(x).mean()) + (toy.scaling.zero if toy.scaling else 0.0),
             x,
         )
 

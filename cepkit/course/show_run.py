@@ -16,7 +16,7 @@ from cepkit.diffusion.process import perturb
 from cepkit.diffusion.sampling import sample
 from cepkit.diffusion.schedules import Schedule
 from cepkit.learning.checkpoints import write_atomically
-from cepkit.learning.points_run import LoadedRun, load_run
+from cepkit.learning.points_run import LoadedRun, load_run, load_toy
 from cepkit.truth.fields import ExactDenoiser, toy_estimators
 from cepkit.truth.metrics import PROBE_TIMES
 from cepkit.truth.toys import Toy
@@ -76,16 +76,14 @@ def show_run(folder: str | Path, *, n: int = 2000) -> tuple[str, Comparison, Pat
     (with the exact one if the run has none).
 
     Raises:
-        ValueError: no run there, or one without an energy net or without a truth (arrays of your own).
+        ValueError: no run there, or one without an energy net or without a truth (arrays of your own, a file that has changed).
         OSError: the folder cannot be written.
     """
     folder = Path(folder)
     run = load_run(folder)
-    if run.source is None:
-        raise ValueError(f"{folder}: was trained on arrays, so there is no truth to show; use load_run and cepkit.truth.metrics")
     if run.guidance is None:
         raise ValueError(f"{folder}: has no energy net to show")
-    toy, config = run.source.toy(), run.config
+    toy, config = load_toy(folder), run.config
     learned = f"learned ({config.objective})"
     known = toy_estimators(toy, config.beta, config.schedule)
     denoiser = run.denoiser or ExactDenoiser(toy.truth, config.schedule)
@@ -96,6 +94,7 @@ def show_run(folder: str | Path, *, n: int = 2000) -> tuple[str, Comparison, Pat
         f"{folder}: {toy.name}, beta = {config.beta:g}, {config.objective}, step {run.step} of {config.steps}; "
         f"mean field error {sum(errors) / len(errors):.3f}"
     )
+    headline = "\n".join(filter(None, (headline, toy.about, toy.few_points(config.beta))))
     path = folder / "figure.png" if toy.dim == 2 else None
     if path is not None:
         picture = io.BytesIO()

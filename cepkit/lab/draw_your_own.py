@@ -111,7 +111,7 @@ class DrawYourOwn(CheckedWidget):
         """
         if len(self.x) < 2:
             raise ValueError(f"points: expected at least 2, got {len(self.x)}; spray some on the canvas, or start from a toy")
-        return from_points(self.x, self.energy, std=std, name="drawing")
+        return from_points(self.x, self.energy, std=std, standardize=False, name="drawing")
 
     def _receive(self, _widget: object, content: object, _buffers: object) -> None:
         """Start from the toy of a button in the browser."""

@@ -215,7 +215,7 @@ class GuidanceLab(LabControls):
             measures = yield from self.simulation.measure_samples(paths, settings.beta)
             with self.hold_sync():
                 self.readout = pack_numbers(measures)
-                self._set_status("")
+                self._set_status(self.toy.few_points(settings.beta))
             trained = yield from self._train()
             if not trained:
                 return

@@ -85,10 +85,14 @@ class Measures:
             yield
             modes = total_variation(mode_masses(x, target), masses) if len(masses) > 1 else _NAN
             yield
-            rows.append(torch.stack([distance.double(), modes.double(), self._toy.energy(x).mean().double()]))
+            rows.append(torch.stack([distance.double(), modes.double(), self._mean_energy(x)]))
             yield
         distances, modes, energies = torch.stack(rows).T
-        return SampleMeasures(distances, floor, modes, energies, float(self._toy.energy(exact).mean()))
+        return SampleMeasures(distances, floor, modes, energies, float(self._mean_energy(exact)))
+
+    def _mean_energy(self, x: Tensor) -> Tensor:
+        """In the units of the data."""
+        return self._toy.energy(x).mean().double() + (self._toy.scaling.zero if self._toy.scaling else 0.0)
 
     def _probe(self, t: float, beta: float) -> ErrorProbe:
         generator = torch.Generator().manual_seed(1)

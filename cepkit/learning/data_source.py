@@ -1,6 +1,7 @@
 """Where a run's points come from, written down so that the run can be taken up again."""
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,8 @@ class DataSource(Configuration):
         name: a toy's name, or the path of a CSV file whose last column is the energy.
         n: how many points to draw.
         seed: of the draw.
-        std, standardize: as in `cepkit.truth.own_points.from_points`; of CSV files only.
+        std: as in `cepkit.truth.own_points.from_points`; of CSV files only.
+        standardize: scale the columns of a CSV file in any case, not only where it is needed.
     """
 
     title = "data"
@@ -43,12 +45,16 @@ class DataSource(Configuration):
         return str(self.name).endswith(".csv")
 
     def toy(self) -> Toy:
-        """The toy itself, truth included."""
-        return from_points(self.name, std=self.std, standardize=self.standardize) if self.is_file else make_toy(self.name)
+        """The toy itself, truth included; its `about` says how a file was read."""
+        if not self.is_file:
+            return make_toy(self.name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # whoever names a file is told by `about`
+            return from_points(self.name, std=self.std, standardize=self.standardize or None)
 
-    def draw(self) -> tuple[Tensor, Tensor]:
-        """Draw the points (n, D) and energies (n,), float32."""
-        toy = self.toy()
+    def draw(self, toy: Toy | None = None) -> tuple[Tensor, Tensor]:
+        """Draw the points (n, D) and energies (n,), float32, from `toy` where it is made already."""
+        toy = toy or self.toy()
         check_memory(16 * self.n * (toy.dim + 1), "points")
         return toy.sample(self.n, generator=torch.Generator().manual_seed(self.seed))
 

@@ -19,7 +19,7 @@ from cepkit.diffusion.process import perturb
 from cepkit.diffusion.schedules import Schedule, VPLinear
 from cepkit.learning.losses import LABELS, Info, cep_loss, denoising_loss, exp_energy_loss, mean_energy_loss, pooled_energy
 from cepkit.learning.networks import Fit, MLPDenoiser, MLPEnergy
-from cepkit.validation import LARGEST_INTEGER, Configuration, check_points, setting
+from cepkit.validation import LARGEST_INTEGER, Configuration, check_points, check_points_left, check_scale, setting
 
 OBJECTIVES = ("CEP", "MSE", "exp-MSE")
 PARTS = ("denoiser", "energy")
@@ -173,17 +173,22 @@ class Training(Stage):
     Each network has a random stream of its own, so leaving one out does not change the other.
 
     Args:
-        x: clean points (n, D), float32 or float64; trained in float32 on the device of `x`.
+        x: clean points (n, D) of about unit scale, float32 or float64; trained in float32 on the device of `x`.
         energy: their energies (n,), low is good.
         config: everything else.
 
     Raises:
-        ValueError: shapes that do not fit or values that are not finite. While iterating, `NonFiniteLoss`.
+        ValueError: shapes that do not fit, values that are not finite, or points too large for the noise. While iterating,
+            `NonFiniteLoss`.
+
+    Warns where a column of points is too narrow for the noise, and where beta leaves too few points their weight.
     """
 
     def __init__(self, x: Tensor, energy: Tensor, config: TrainingConfig) -> None:
         self.config = config
-        x, energy = _check_data(x, energy)
+        x, energy = check_data(x, energy)
+        check_scale(x)
+        check_points_left(energy, config.beta)
         # log mean exp(-beta E): CEP cannot see the zero of the energies while this keeps its labels near 1
         self.log_scale = float(torch.logsumexp(-config.beta * energy, 0) - math.log(len(energy)))
         if config.objective == "MSE":  # and the other losses would have to learn it
@@ -278,7 +283,8 @@ def build_networks(dim: int, config: TrainingConfig) -> dict[str, nn.Module]:
     return made
 
 
-def _check_data(x: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
+def check_data(x: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the points, float32, and the energies, float64, after checking that they are finite and fit each other."""
     check_points(x, None, name="x")
     if x.ndim != 2 or len(x) < 2:
         raise ValueError(f"x: expected points of shape (n, D) with n >= 2, got {tuple(x.shape)}")

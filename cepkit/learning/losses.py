@@ -22,7 +22,7 @@ from torch import Tensor
 from cepkit.diffusion.denoisers import Denoiser, predict
 from cepkit.diffusion.process import PARAMETRISATIONS, Perturbed, convert, expand_time
 from cepkit.diffusion.schedules import Schedule
-from cepkit.validation import check_beta, check_name, check_number
+from cepkit.validation import check_beta, check_name, check_number, effective_sample_size
 
 LABELS = ("unnormalized", "normalized")
 Info = dict[str, Tensor]
@@ -73,12 +73,6 @@ def cep_loss(
         label = (log_weight - (log_scale + math.log(f.shape[-1]))).exp()
     loss = -(label * (-f).log_softmax(-1)).sum(-1).mean()
     return loss, {"effective_samples": effective_sample_size(log_weight.detach()).mean()}
-
-
-def effective_sample_size(log_weight: Tensor) -> Tensor:
-    """(sum w)^2 / sum w^2 over the last axis: how many equally weighted samples the weights exp(log_weight) are worth."""
-    weight = torch.softmax(log_weight, -1)
-    return 1 / weight.square().sum(-1)
 
 
 def pooled_energy(

@@ -7,7 +7,7 @@ The two are written independently, so that Monte Carlo over the one checks the o
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor
 from cepkit.truth.components import Components
 from cepkit.truth.exact import Mixture
 from cepkit.truth.quadrature import circle_nodes, interval_nodes, spacing, spiral_nodes
-from cepkit.validation import check_name, check_number
+from cepkit.truth.scaling import Scaling
+from cepkit.validation import check_name, check_number, few_points
 
 Recipe = Callable[[int, torch.Generator | None], tuple[Tensor, Tensor]]
 
@@ -29,6 +30,8 @@ class Toy:
         name: what plots call it.
         truth: the closed-form `Mixture`.
         extent: the pictures show [-extent, extent]^2 around `centre`.
+        scaling: how points of your own were moved to the scale of the noise, and the way back; None for the paper's toys.
+        about: how they were read and scaled, in words.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Toy:
     recipe: Recipe
     extent: float = 4.5
     centre: tuple[float, ...] = (0.0, 0.0)
+    scaling: Scaling | None = field(default=None, compare=False)
+    about: str = ""
 
     @property
     def dim(self) -> int:
@@ -53,8 +58,13 @@ class Toy:
         x, energy = self.recipe(n, generator)
         return x.to(dtype), energy.to(dtype)
 
+    def few_points(self, beta: float) -> str:
+        """In words, that this beta leaves too few points of your own their weight, and one that leaves more; else empty."""
+        c = self.truth.components()
+        return "" if self.scaling is None else few_points(c.energy, beta, c.log_weight)
+
     def __repr__(self) -> str:
-        return f"Toy({self.name!r}, dim={self.dim})"
+        return f"Toy({self.name!r}, dim={self.dim}{f': {self.about}' if self.about else ''})"
 
 
 def _uniform(n: int, generator: torch.Generator | None, dim: int | None = None) -> Tensor:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from cepkit.commands.cli import main
 from cepkit.learning import Training, load_run, resume_run
+from cepkit.learning.log import read_log
 from cepkit.learning.run import state_of
 
 WINE = Path(__file__).parents[2] / "data" / "wine.csv"
@@ -47,6 +52,35 @@ def test_a_csv_file_is_trained_on_and_shown(capsys, tmp_path):
     assert main(["toy", "show", str(tmp_path), "--samples", "50"]) == 0
     assert "wine, beta = 3, exp-MSE, step 3 of 3" in capsys.readouterr().out
     assert load_run(tmp_path).source.std == 0.2
+
+
+def test_kilometres_and_euros_are_trained_on_shown_and_explained(capsys, tmp_path):
+    """One row of 400 carries all the weight at this beta; nothing becomes inf or NaN, and all is said."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(400, 2)) * [20, 80_000] + [80, 300_000]
+    table = pd.DataFrame({"km": x[:, 0], "people": x[:, 1], "euros": 1500 + 200 * generator.normal(size=400)})
+    path, folder = tmp_path / "mine.csv", tmp_path / "run"
+    table.to_csv(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        small = ["--points", "2000", "--steps", "25", "--contrasts", "16", "--width", "8"]
+        assert main(["toy", "train", str(path), "--out", str(folder), *small]) == 0
+    out, err = capsys.readouterr()
+    assert "400 points, columns separated by commas, header on line 1 (, km, people, euros)" in out and "left out" in out
+    assert "each column centred by its mean and divided by its standard deviation: " in out
+    assert err.count("leaves weight to about 1 of 400 points") == 1 and "NaN" not in err
+    logged = read_log(folder)
+    assert any(name.startswith("guidance_error") for name in logged)
+    assert all(math.isfinite(value) for series in logged.values() for value in series.values)
+    assert main(["toy", "show", str(folder), "--samples", "60"]) == 0
+    out = capsys.readouterr().out
+    assert "inf" not in out.split("estimator")[1] and "nan" not in out.split("estimator")[1]
+    assert "left out" in out and "leaves weight to about 1 of 400 points" in out
+    assert main(["demo", str(path), "--samples", "60", "--out", str(tmp_path / "demo")]) == 0
+    assert "leaves weight to about 1 of 400 points" in capsys.readouterr().out
+    path.write_text(path.read_text().replace("80", "81"))
+    assert main(["toy", "show", str(folder)]) == 2
+    assert "expected the data the run was started with" in capsys.readouterr().err
 
 
 def test_ctrl_c_saves_a_whole_step_says_how_to_go_on_and_ends_with_130(tmp_path):

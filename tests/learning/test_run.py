@@ -15,8 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from cepkit.diffusion.guidance import Guided
 from cepkit.diffusion.sampling import sample
-from cepkit.learning import DataSource, NonFiniteLoss, TrainingConfig, load_run, resume_run, start_run
+from cepkit.learning import DataSource, NonFiniteLoss, Training, TrainingConfig, load_run, resume_run, start_run
 from cepkit.learning.checkpoints import load_tensors, save_tensors
+from cepkit.learning.points_run import load_toy
 from cepkit.truth.metrics import PROBE_TIMES
 
 TINY = {"width": 8, "layers": 2, "waves": 2, "groups": 2, "contrasts": 4, "denoiser_groups": 2, "denoiser_samples": 4}
@@ -306,6 +307,55 @@ def test_a_csv_file_that_has_changed_since_is_refused(tmp_path):
     np.savetxt(path, np.random.default_rng(1).normal(size=(30, 3)), delimiter=",")
     with pytest.raises(ValueError, match="expected the data the run was started with"):
         resume_run(tmp_path / "run")
+
+
+def test_a_csv_file_that_is_gone_is_named(tmp_path):
+    path = tmp_path / "points.csv"
+    np.savetxt(path, np.random.default_rng(0).normal(size=(30, 3)), delimiter=",")
+    start_run(tmp_path / "run", tiny(), DataSource(str(path), n=100, std=0.1))
+    path.rename(tmp_path / "moved.csv")
+    for reopen in (resume_run, load_toy):
+        with pytest.raises(ValueError, match=r"run: expected the data the run was started with; x: .*points\.csv"):
+            reopen(tmp_path / "run")
+    assert load_run(tmp_path / "run").source.std == 0.1  # the networks need no data
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1.0, 1e6])
+@pytest.mark.parametrize("zero", [0.0, 1e3, 1e6])
+def test_the_units_of_arrays_change_neither_losses_nor_fields_nor_samples(tmp_path, factor, zero):
+    """Columns at far apart scales, far from the origin, energies far from zero."""
+    x = torch.randn(400, 2, generator=seeded(), dtype=torch.float64)
+    energy = x[:, 0] + 0.3 * x[:, 1] ** 2
+    spread = torch.tensor([30.0, 2.0], dtype=torch.float64)
+    plain = start_run(tmp_path / "plain", tiny(beta=1.0), (x * spread, energy))
+    moved = start_run(tmp_path / "moved", tiny(beta=1.0), (x * spread * torch.tensor([1.0, factor]) + 1e4, energy + zero))
+    losses = [torch.tensor([[float(loss) for loss in step.losses.values()] for step in run]) for run in (plain, moved)]
+    torch.testing.assert_close(*losses, rtol=1e-3, atol=1e-4)
+    points = torch.randn(20, 2, generator=seeded(1))
+    here, there = (load_run(tmp_path / name) for name in ("plain", "moved"))
+    torch.testing.assert_close(here.guidance(points, 0.3), there.guidance(points, 0.3), rtol=0.01, atol=0.01)
+    assert here.scaling == plain.scaling and there.scaling == moved.scaling
+    samples = there.scaling.undo(sample(Guided(there.denoiser, there.guidance), (50, 2), generator=seeded()))
+    same = here.scaling.undo(sample(Guided(here.denoiser, here.guidance), (50, 2), generator=seeded()))
+    torch.testing.assert_close((samples - 1e4) / torch.tensor([1.0, factor]) / spread, same / spread, rtol=0.02, atol=0.05)
+
+
+def test_points_in_other_units_are_refused_where_nothing_leads_back():
+    x, energy = own_data()
+    with pytest.raises(ValueError, match=r"^x: expected points of about unit scale.*from_points\(x, energy\) scales them"):
+        Training(1000 * x, energy, tiny())
+    with pytest.warns(UserWarning, match="^x: a spread of 0.00.* in column 1, which the least noise hides; .*from_points"):
+        Training(torch.stack([x[:, 0], 1e-3 * x[:, 1]], -1), energy, tiny())
+
+
+def test_too_few_points_are_said_once(tmp_path):
+    x, energy = own_data(500)
+    with pytest.warns(UserWarning, match="^beta = 3 leaves weight to about 1.5 of 500 points") as seen:
+        Training(x, 1500 + 200 * energy, tiny())
+    np.savetxt(tmp_path / "mine.csv", torch.cat([x, 1500 + 200 * energy[:, None]], -1).numpy(), delimiter=",")
+    with pytest.warns(UserWarning, match="^beta = 3 leaves weight to about 1.5 of 500 points") as seen_too:
+        start_run(tmp_path / "run", tiny(), DataSource(str(tmp_path / "mine.csv"), n=300))
+    assert len(seen) == len(seen_too) == 1
 
 
 @pytest.mark.parametrize(
