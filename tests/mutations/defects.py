@@ -165,10 +165,34 @@ DEFECTS = (
     Defect(
         "csv-column",
         "cepkit/truth/own_points.py",
-        "return table[:, :-1], table[:, -1]",
-        "return table[:, 1:], table[:, 0]",
-        "the energy is read from the first column of a CSV file",
+        "return Table(table[:, :-1], table[:, -1], about)",
+        "return Table(table[:, 1:], table[:, 0], about)",
+        "the first column of a CSV file is taken for the energy",
         ("tests/truth/test_toys.py",),
+    ),
+    Defect(
+        "csv-row-numbers",
+        "cepkit/truth/own_points.py",
+        'if names and (not names[0] or names[0].startswith("Unnamed:")):',
+        'if names and names[0].startswith("Unnamed:"):',
+        "the row numbers of a table become a coordinate",
+        ("tests/truth/test_own_points.py",),
+    ),
+    Defect(
+        "scaling-one-spread",
+        "cepkit/truth/scaling.py",
+        "mean, std = x.mean(0), x.std(0, correction=0)",
+        "mean, std = x.mean(0), x.std(correction=0).expand(x.shape[1])",
+        "one spread for all columns",
+        ("tests/truth/test_own_points.py",),
+    ),
+    Defect(
+        "error-scale",
+        "cepkit/truth/metrics.py",
+        "return torch.where(size > NEGLIGIBLE**2 * whole, size, whole).sqrt()",
+        "return size.sqrt()",
+        "an error is relative to a field that vanishes",
+        ("tests/truth/test_metrics.py",),
     ),
     # -- learning --------------------------------------------------------------------------------------------------
     Defect(
