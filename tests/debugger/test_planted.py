@@ -10,11 +10,11 @@ from cepkit.debugger import Finding, Report
 FEW = {"particles": 64, "times": (0.1, 0.5), "steps": 4}
 KEYS = {
     "raised", "type", "shape", "device", "dtype", "gradients", "time per row", "in place", "non-finite", "random",
-    "training mode", "batch size", "batch order", "batch", "sign", "factor", "zero", "time reversed", "time scaled", "time squared", "time fixed",
-    "missing noise levels", "another schedule", "coordinates swapped", "coordinate flipped", "coordinate dropped",
-    "coordinate scaled", "input scaled", "input shifted", "rotated", "clipped", "rounded", "drift", "off the slice",
-    "another beta", "clean energy", "denoised point", "mean energy", "DPS", "conditional score", "parametrisation", "temperature",
-    "already guided", "few steps", "scale", "",
+    "training mode", "batch size", "batch order", "batch", "sign", "factor", "zero", "time reversed", "time scaled",
+    "time squared", "time fixed", "missing noise levels", "another schedule", "coordinates swapped", "coordinate flipped",
+    "coordinate dropped", "coordinate scaled", "input scaled", "input shifted", "rotated", "clipped", "rounded", "drift",
+    "off the slice", "another beta", "clean energy", "denoised point", "mean energy", "DPS", "conditional score",
+    "parametrisation", "temperature", "already guided", "few steps", "scale", "",
 }  # fmt: skip
 
 
