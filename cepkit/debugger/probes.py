@@ -7,12 +7,13 @@ from torch import Tensor
 
 from cepkit.calling import modules_of
 from cepkit.debugger.calls import Fault, RecordedCallable
-from cepkit.debugger.factors import ZERO_SHARE, finite_rows, fit_factor, rms
+from cepkit.debugger.factors import finite_rows, fit_factor, rms
 
 # Differences relative to the size of the field. Sums in another order give 1e-6, and 3e-3 in a network of half precision.
 REPEATED = 1e-4  # of two calls that should be one
 BATCH = 0.01  # of calls in different batches
 NOISE_FACTOR = 5.0  # a field whose calls differ is compared this much more coarsely
+FAINT = 1e-3  # a weaker field may be what rounding leaves of the difference of two scores
 LAST_DIGITS = 1e-5  # of an energy far from zero, whose differences may be rounding
 HOPELESS = 0.5  # a field that can only be compared more coarsely than this is not
 
@@ -54,7 +55,7 @@ class _Batches:
             return []  # recorded where the checks call it
         self.failed.clear()
         middle = first[finite_rows(first)].mean(0) if self.function.per_point else 0.0  # the zero of an energy means nothing
-        self.size = max(rms(first - middle), LAST_DIGITS * rms(first), ZERO_SHARE)
+        self.size = max(rms(first - middle), LAST_DIGITS * rms(first), FAINT)
         noise = rms(second - first) / self.size
         if noise > REPEATED and self.same_rows(first, second, REPEATED):
             return [self.fault("batch order", noise, "two calls at the same points return the rows in different orders")]

@@ -1,5 +1,6 @@
 """The scene that the checks look at: the arguments, the points where the noisy density matters, and the fields on them."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import NamedTuple
@@ -119,6 +120,22 @@ class Scene:
         self.seed = check_number(seed, name="seed", low=0, integer=True)
         self.arrays: dict[str, np.ndarray] = {}
         self._fields: dict[tuple[str, float, int], Tensor | None] = {}
+        if truth is not None:
+            self._check_truth()
+
+    def _check_truth(self) -> None:
+        """Refuse a truth whose values are not finite: every comparison with them would be left out."""
+        values = {"sample": torch.cat(self.clean[:2])}
+        if bool(torch.isfinite(values["sample"]).all()):
+            x, t = self.clouds[self.times[0]].guided, self.times[0]
+            values |= {"energy": self.truth.energy(values["sample"]), "log_q": self.truth.log_q(x, t, self.schedule)}
+            values |= {"score": self.truth.score(x, t, self.schedule)}
+            values |= {"guidance": self.truth.guidance(x, t, self.beta, self.schedule)}
+        for name, value in values.items():
+            bad = int((~torch.isfinite(value)).sum())
+            if bad or not math.isfinite(float(value.sum())):
+                came = f"got {bad} NaN or infinite of {value.numel()}"
+                raise ValueError(f"truth: expected finite values of .{name} in {value.dtype}, with a finite sum, {came}")
 
     def generator(self, stream: str, index: int = 0) -> torch.Generator:
         """A fresh generator for one use of randomness, such as "start"."""

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from cepkit.validation import as_float64, check_number
 
+MARGIN = 0.25  # of the domain's sides: what lies further out is not where the data are
+
 
 @dataclass(frozen=True, eq=False)
 class Slice:

@@ -8,6 +8,7 @@ from checks import toy_named
 from cepkit.debugger import FieldDebugger, Slice
 from cepkit.debugger.calls import RecordedCallable
 from cepkit.diffusion.schedules import VPLinear
+from cepkit.truth.exact import Mixture
 from cepkit.truth.fields import ExactDenoiser, ExactGuidance
 
 SCHEDULE = VPLinear()
@@ -173,6 +174,23 @@ def test_one_run_is_like_another():
     first, second = (report(EXACT), report(EXACT))
     assert [item.message for item in first.findings] == [item.message for item in second.findings]
     assert np.array_equal(first.arrays["samples"], second.arrays["samples"])
+
+
+@pytest.mark.parametrize("method", ["sample", "energy", "score", "guidance", "log_q"])
+def test_a_truth_that_returns_nan_is_refused_by_name(method):
+    def broken(self, *arguments, **settings):
+        value = getattr(Mixture, method)(self, *arguments, **settings)
+        return (value[0] * torch.nan, value[1]) if method == "sample" else value * torch.nan
+
+    truth = type("Broken", (Mixture,), {method: broken}).from_points(torch.randn(20, 2), torch.ones(20), std=0.3)
+    with pytest.raises(ValueError, match=rf"truth: expected finite values of \.{method} in torch.float32, .* got"):
+        report(EXACT, truth=truth)
+
+
+def test_energies_whose_mean_is_infinite_are_refused():
+    x = torch.randn((20, 2), generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=r"truth: expected finite values of \.energy"):
+        report(EXACT, truth=Mixture.from_points(x, 1e38 * x[:, 0].double(), std=0.3))
 
 
 # -- bad input -----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from cepkit.diffusion.guidance import DPSGuidance
 from cepkit.diffusion.process import convert
 from cepkit.diffusion.schedules import VPCosine, VPLinear
 from cepkit.truth.fields import ExactDenoiser, ExactGuidance, MeanEnergyGuidance
+from cepkit.truth.own_points import from_points
 
 BETA = 3.0
 SCHEDULE = VPLinear()
@@ -59,6 +60,42 @@ def test_the_exact_guidance_passes_without_a_truth(name, support):
 def test_neither_the_seed_nor_the_inverse_temperature_raises_an_alarm(seed, beta):
     found = report(ExactGuidance(TOY.truth, beta, SCHEDULE), beta=beta, seed=seed, steps=25)
     assert alarms(found) == set(), str(found)
+
+
+@pytest.mark.parametrize("name", ["moons", "swissroll"])
+@pytest.mark.parametrize("given", ["truth", "energy", "points", "nothing"])
+def test_a_strong_guidance_that_is_right_raises_no_alarm(name, given):
+    toy, beta = toy_named(name), 50.0
+    exact = ExactGuidance(toy.truth, beta, SCHEDULE)
+    settings = {
+        "truth": {"truth": toy.truth, "beta": beta},
+        "energy": {"energy": exact.energy},
+        "points": {"support": toy.sample(1500, generator=seeded(1))[0].float()},
+        "nothing": {},
+    }[given]
+    denoiser, domain = ExactDenoiser(toy.truth, SCHEDULE), (toy.centre, toy.extent)
+    found = FieldDebugger(score=denoiser, guidance=exact, domain=domain, **FEW, **settings).run()
+    assert alarms(found) == set(), str(found)
+    if name == "moons" and given == "nothing":
+        assert found.finding("norm-ratio").figure > 3  # strong it is
+
+
+@pytest.mark.parametrize("given", ["truth", "energy"])
+def test_no_guidance_for_an_energy_that_is_constant_raises_no_alarm(given):
+    known = {"beta": 0.0} if given == "truth" else {"energy": lambda x, t: 3 + 0 * x[:, 0]}
+    found = report(lambda x, t: 0 * x, truth=given == "truth", particles=64, steps=4, **known)
+    item = found.finding("zero-guidance")
+    assert item.severity == "note" and "does not depend on x" in item.message
+
+
+def test_energies_are_compared_where_components_overlap():
+    x = torch.randn((200, 2), generator=seeded(2))
+    truth = from_points(0.1 * x + 2, x[:, 0], std=0.3).truth  # a component's energy is not that of the place
+    exact = ExactGuidance(truth, 5.0, SCHEDULE)
+    found = FieldDebugger(
+        guidance=exact, schedule=SCHEDULE, domain=((2.0, 2.0), 1.5), truth=truth, beta=5.0, particles=256, times=(0.2,)
+    ).run()
+    assert found.finding("sample-energy").severity == "ok", str(found)
 
 
 def test_another_schedule_parametrisation_and_float64_raise_no_alarm():
@@ -126,10 +163,11 @@ def test_dps_with_a_piecewise_constant_energy_steers_nothing():
     board = toy_named("checkerboard")
     denoiser = ExactDenoiser(board.truth, SCHEDULE)
     guidance = DPSGuidance(denoiser, board.energy, BETA)
-    for given in ({}, {"truth": board.truth, "beta": BETA}):
+    steps = {"energy": lambda x, t: torch.where(x[:, 0] > 0, 1.0, 0.0)}  # its gradient is zero too
+    for given in ({}, {"truth": board.truth, "beta": BETA}, steps):
         found = FieldDebugger(score=denoiser, guidance=guidance, domain=5, **given, particles=64, steps=4, times=(0.1, 0.5)).run()
         item = found.finding("zero-guidance")
-        assert item.severity == "error" and "DPS" in item.remedy
+        assert item.severity == ("error" if given else "warning") and "DPS" in item.remedy and item.cause == "zero"
 
 
 @pytest.mark.parametrize("truth", [True, False])

@@ -1,15 +1,24 @@
 """A guidance that drowns the score, or that is zero."""
 
+import torch
 from torch import Tensor
 
-from cepkit.debugger.factors import ZERO_SHARE, finite_rows, rms
+from cepkit.debugger.factors import ZERO_SHARE, finite_rows, fit_factor, rms
 from cepkit.debugger.findings import Finding, Findings
 from cepkit.debugger.scene import Scene
+from cepkit.debugger.slices import MARGIN
+from cepkit.diffusion.process import convert
 
-# RMS of scale * guidance over RMS of the score at points of p_t: 0.4 to 1.6 on the toys at beta = 3, up to 5 at beta = 10.
+# RMS of scale * guidance over RMS of the score at points of p_t: 0.4 to 1.6 on the toys at beta = 3, up to 5 at beta = 10. It
+# grows with beta, so without a truth it is a fault only where the guided mean of x_0 given x_t leaves the domain.
 WARNING = 3.0
 ERROR = 10.0
+OUTSIDE = 0.05  # share of the denoised points
+AGREES = 0.05  # relative error beside the given energy's gradient
+ROUNDING = 1e-6  # relative to the size of an energy
 BESIDE_EXACT = 2.0  # with a truth, a large ratio is a fault only if the exact guidance has not nearly the same one
+
+POINTS = 64  # for the gradient of an energy
 
 
 def norm_ratio(score: Tensor, guidance: Tensor) -> float:
@@ -35,21 +44,36 @@ def check(scene: Scene) -> Findings:
     if score is not None and guidance is not None:
         share = guidance.norm(dim=-1) / score.norm(dim=-1).clamp_min(0.05 * max(rms(score), 1e-30))
         scene.keep_map("log_ratio_map", (abs(scene.scale) * share).clamp_min(1e-4).log10(), t)
-    yield _zero(given, exact)
+    yield _zero(scene, given, exact)
     yield _ratio(scene, t, ratios[t], exact.get(t))
 
 
-def _zero(ratios: dict[float, float], exact: dict[float, float]) -> Finding:
+def _zero(scene: Scene, ratios: dict[float, float], exact: dict[float, float]) -> Finding:
     silent = [t for t, ratio in ratios.items() if ratio < ZERO_SHARE]
-    if len(silent) < len(ratios) or (exact and max(exact.values()) < ZERO_SHARE):
+    share = len(silent) / len(ratios)
+    if share < 1.0:
         text = f"The guidance is zero at {len(silent)} of {len(ratios)} noise levels."
-        return Finding("zero-guidance", "note" if silent else "ok", text, figure=len(silent) / len(ratios))
+        return Finding("zero-guidance", "note" if silent else "ok", text, figure=share)
     text = f"The guidance is zero at every noise level from t = {silent[0]:g} to {silent[-1]:g}, so it steers nothing."
+    constant = max(exact.values()) < ZERO_SHARE if exact else None
+    if not exact and scene.energy is not None:
+        constant = _is_constant(scene, silent)
+    if constant:
+        return Finding("zero-guidance", "note", f"{text} That is right for an energy that does not depend on x.", figure=0.0)
     remedy = (
-        "a piecewise constant energy (class labels, a table) has gradient zero almost everywhere, and DPS sees nothing else: "
-        "learn the intermediate energy instead; or the graph is cut by detach() or no_grad"
+        "right only for a constant energy; else a piecewise constant one (class labels, a table), whose gradient is zero almost "
+        "everywhere and of which DPS sees nothing: learn the intermediate energy instead; or a graph cut by detach() or no_grad"
     )
-    return Finding("zero-guidance", "error", text, figure=0.0, remedy=remedy)
+    severity = "warning" if constant is None else "error"
+    return Finding("zero-guidance", severity, text, figure=0.0, remedy=remedy, cause="zero")
+
+
+def _is_constant(scene: Scene, times: list[float]) -> bool | None:
+    """Whether the values of the given energy are all the same but for rounding; None if it gives none."""
+    values = [scene.energy(scene.clouds[t].x, t, within=0) for t in times]
+    values = [value[torch.isfinite(value)] for value in values if value is not None]
+    values = [value for value in values if len(value)]
+    return all(float(value.std()) <= ROUNDING * max(1.0, float(value.abs().max())) for value in values) if values else None
 
 
 def _ratio(scene: Scene, t: float, ratio: float, exact: float | None) -> Finding:
@@ -60,15 +84,37 @@ def _ratio(scene: Scene, t: float, ratio: float, exact: float | None) -> Finding
     text = f"The size of {name} reaches {ratio:.2g} times the score's at t = {t:g}{beside}, over points drawn from {points}."
     if ratio <= WARNING or (exact is not None and ratio <= BESIDE_EXACT * exact):
         return Finding("norm-ratio", "ok", text, figure=ratio, t=t)
+    severity = "error" if ratio > ERROR else "warning"
     if exact is None:
-        share = WARNING / ratio * scene.scale
-        remedy = f"the scale is too large, or the guidance lacks a factor; a scale of about {share:.2g} would be within bounds"
+        share = _outside(scene)
+        text += f" It moves {share:.0%} of the denoised points out of the domain."
+        if share <= OUTSIDE or (scene.scale == 1.0 and _agrees(scene, t)):
+            return Finding("norm-ratio", "note" if share > OUTSIDE else "ok", text, figure=ratio, t=t)
+        remedy = "a right guidance, however strong, leaves the mean of x_0 given x_t among the data: a smaller scale, or a factor"
     elif scene.scale != 1.0:
         remedy = f"only scale 1 with the exact guidance samples the target, and the scale here is {scene.scale:g}"
     else:
-        remedy = f"the guidance is {ratio / exact:.2g} times as strong as the exact one: a missing factor, or another beta"
+        remedy = f"the guidance is {ratio / exact:.2g} times as strong as the exact one at this level"
     score, guidance = scene.fields("score", "guidance")[t]
     worst = (guidance.norm(dim=-1) / score.norm(dim=-1).clamp_min(rms(score))).nan_to_num().argmax()
-    severity = "error" if ratio > ERROR else "warning"
     at = scene.plane.coordinates(scene.clouds[t].guided[worst])
     return Finding("norm-ratio", severity, text, figure=ratio, t=t, x=at, remedy=remedy)
+
+
+def _outside(scene: Scene) -> float:
+    """The largest share over the noise levels of denoised points that only the guidance brings out of the domain."""
+    shares = [0.0]
+    for t, (score, guidance) in scene.fields("score", "guidance").items():
+        guided = score + scene.scale * guidance
+        x0_hats = [convert(field, "score", "x0", scene.clouds[t].guided, t, scene.schedule) for field in (score, guided)]
+        before, after = (scene.domain.outside(scene.plane.coordinates(x0_hat), MARGIN) for x0_hat in x0_hats)
+        shares.append(float((after & ~before).float().mean()))
+    return max(shares)
+
+
+def _agrees(scene: Scene, t: float) -> bool:
+    """Whether the guidance is minus the gradient of the given energy, so that its strength is meant."""
+    if scene.energy is None:
+        return False
+    force, _ = scene.energy.minus_gradient(scene.clouds[t].guided[:POINTS], t, scene.domain.reach)
+    return force is not None and fit_factor(scene.fields("guidance")[t][0][:POINTS], force).error <= AGREES

@@ -7,6 +7,7 @@ from torch import Tensor
 from cepkit.debugger.factors import finite_rows
 from cepkit.debugger.findings import Finding, Findings
 from cepkit.debugger.scene import DIVERGED, Scene
+from cepkit.debugger.slices import MARGIN
 from cepkit.diffusion.process import perturb
 
 # Share of guided paths outside the support; the limit is the faintest of a thousand true draws and two nats below it.
@@ -14,7 +15,10 @@ DEPARTED_WARNING = 0.03
 DEPARTED_ERROR = 0.25
 SUPPORT_NATS = 2.0
 SUPPORT_DISTANCE = 1.5  # for points: beyond this many times the largest gap among true draws
+SUPPORT_PULL = 1.5  # times the largest score among true draws
 SUPPORT_TIME = 0.05  # the support is looked at with at least this much noise, so that tiny overshoots of a sharp edge are ignored
+
+MOST = 4096  # points that stand for the support
 
 _LOOKS = 9  # states of a path at which its support is looked up
 
@@ -52,7 +56,7 @@ def check(scene: Scene) -> Findings:
 def _leaving(scene: Scene, outside: Tensor, times: np.ndarray, ends: Tensor) -> Finding:
     """The finding on paths outside the support: `outside` (looks, n) at `times` (looks,), with their `ends` (n, D)."""
     departed = outside[-1]
-    share = float(departed.float().mean())
+    share = grave = float(departed.float().mean())
     text = f"{share:.1%} of the guided paths end outside the support of {scene.clean.source}"
     if share <= DEPARTED_WARNING:
         return Finding("trajectories", "ok", text + ".", figure=share)
@@ -62,16 +66,19 @@ def _leaving(scene: Scene, outside: Tensor, times: np.ndarray, ends: Tensor) -> 
     ends = ends[departed & finite_rows(ends)]
     at = scene.plane.coordinates(ends).median(0).values if len(ends) else None
     text += f". Half of these are gone for good by t = {t:.2g}."
-    severity = "error" if share > DEPARTED_ERROR else "warning"
-    remedy = "guidance too strong for the score to hold (scale, a missing factor), too few steps, or a field that is wrong there"
+    if scene.truth is None:  # a cold target may lie beside all points that stand for the data, but not out of the domain
+        grave = float(scene.domain.outside(scene.plane.coordinates(ends), MARGIN).float().sum()) / len(departed)
+        text += f" {grave:.1%} of all end outside the domain."
+    severity = "error" if grave > DEPARTED_ERROR else "warning" if grave > DEPARTED_WARNING else "note"
+    remedy = "guidance too strong for the score to hold, too few steps, or a field that is wrong there"
     return Finding("trajectories", severity, text, figure=share, x=at, t=t, remedy=remedy)
 
 
 def outside_support(scene: Scene, x: Tensor, t: float) -> Tensor:
     """Which of the points (n, D) at noise level t are outside the support, (n,) booleans; points that are not finite are.
 
-    The limit is the faintest of true draws where the truth is known, else a distance from the noised points that stand for the
-    data, of which there must be some.
+    The limit is the faintest of true draws where the truth is known. Else they must be far from the noised points that stand for
+    the data, of which there must be some, and the score must be large.
     """
     t_seen = max(t, SUPPORT_TIME)
     x = x * float(scene.schedule.alpha(t_seen) / scene.schedule.alpha(t))
@@ -79,7 +86,8 @@ def outside_support(scene: Scene, x: Tensor, t: float) -> Tensor:
     out = ~finite
     if not bool(finite.any()):
         return out
-    clean = torch.cat([points for points in (scene.clean.data, scene.clean.target) if points is not None])
+    given = scene.clean.data if scene.support is None or scene.truth is not None else scene.support.to(x)
+    clean = torch.cat([points[:MOST] for points in (given, scene.clean.target) if points is not None])
     noisy = perturb(clean, t_seen, scene.schedule, generator=scene.generator("support")).x_t
     if scene.truth is not None:
         limit = scene.truth.log_q(noisy, t_seen, scene.schedule).min() - SUPPORT_NATS
@@ -88,5 +96,10 @@ def outside_support(scene: Scene, x: Tensor, t: float) -> Tensor:
         # the gaps that true draws leave between themselves say how near a point of the support must be
         half = len(noisy) // 2
         gaps = torch.cdist(noisy[:half], noisy[half:]).amin(-1)
-        out[finite] = torch.cdist(x[finite], noisy).amin(-1) > SUPPORT_DISTANCE * gaps.max()
+        far = torch.cdist(x[finite], noisy).amin(-1) > SUPPORT_DISTANCE * gaps.max()
+        # a target may lie where draws are rare, but not where the score pulls back more than it does at any draw
+        pulled, pulls = (scene.score(points, t_seen, within=0) for points in (x[finite], noisy))
+        if pulled is not None and pulls is not None:
+            far &= ~(pulled.norm(dim=-1) <= SUPPORT_PULL * pulls.norm(dim=-1).nan_to_num().max())
+        out[finite] = far
     return out

@@ -26,9 +26,10 @@ def check(scene: Scene) -> Findings:
     # without a guidance the samples should be of the data themselves
     target = scene.truth if scene.guidance is None else scene.truth.tilt(scene.beta)
     count = max(4096, 2 * len(x))  # two sets as large as the samples are compared below
-    exact, exact_energies = target.sample(count, generator=scene.generator("exact samples"), dtype=scene.dtype)
-    data_energies = scene.truth.sample(4096, generator=scene.generator("data energies"), dtype=scene.dtype)[1]
-    energies = scene.truth.energy(x)
+    exact = target.sample(count, generator=scene.generator("exact samples"), dtype=scene.dtype)[0]
+    data = scene.truth.sample(count, generator=scene.generator("data energies"), dtype=scene.dtype)[0]
+    # the energy at a place, for all three: components that overlap there may have different ones
+    energies, exact_energies, data_energies = (scene.truth.energy(points) for points in (x, exact, data))
     scene.arrays.update({"sample_energies": energies.cpu().numpy(), "exact_energies": exact_energies.cpu().numpy()})
     yield _energy(scene, energies, exact_energies, data_energies)
     yield _distance(scene, x, exact[: len(x)], exact[len(x) : 2 * len(x)])
