@@ -24,8 +24,8 @@ def probe(function: RecordedCallable, x: Tensor, t: float) -> None:
     From then on `function` is called in evaluation mode if that mends something, and with a fixed seed if its calls still differ.
     """
     modules = modules_of(function.function)
-    training = any(part.training for module in modules for part in module.modules())
-    kept = [(buffer, buffer.clone()) for module in modules if training for buffer in module.buffers()]
+    training = any(module.training for module in modules)
+    kept = [(buffer, buffer.clone()) for module in modules if training for buffer in module.buffers(recurse=False)]
     faults = _Batches(function, x, t).faults()
     for buffer, before in kept:  # batch normalisation counts the calls in training mode
         buffer.copy_(before)
