@@ -53,21 +53,36 @@ def check_field(value: object, x: Tensor, name: str, *, per_point: bool = False)
     return value if value.dtype == x.dtype else value.to(x.dtype)
 
 
-def call_field(function: Callable, x_t: Tensor, t: Tensor | float, name: str, *, per_point: bool = False) -> Tensor:
-    """Call a user's function (x_t, t) with copies that it may change, and check what it returns.
+def check_callable(function: Callable, name: str, wanted: str = "(x_t, t) -> tensor") -> None:
+    """Refuse what cannot be called."""
+    if not callable(function):
+        raise ValueError(f"{name}: expected a callable {wanted}, got {type(function).__name__}")
+
+
+def check_denoiser(denoiser: Callable) -> Callable:
+    """Return a denoiser after checking that it can be called and has a schedule and a parametrisation."""
+    missing = [name for name in ("schedule", "parametrisation") if getattr(denoiser, name, None) is None]
+    if missing or not callable(denoiser):
+        came = type(denoiser).__name__ + (f" without {' and '.join(missing)}" if callable(denoiser) else "")
+        raise ValueError(f"denoiser: expected one such as FunctionDenoiser(function, VPLinear(), 'eps'), got {came}")
+    return denoiser
+
+
+def call_field(function: Callable, name: str, x: Tensor, *time: Tensor | float, per_point: bool = False) -> Tensor:
+    """Call a user's function (x_t, t), or (x_0), with copies that it may change, and check what it returns.
 
     Raises:
         ValueError: it returned something else, or raised one of Python's own exceptions, which is then the cause. A ValueError of
             its own, an error of the operating system and every exception of another library pass as they are.
     """
     try:
-        value = function(x_t.clone(), t.clone() if isinstance(t, Tensor) else t)
+        value = function(x.clone(), *(t.clone() if isinstance(t, Tensor) else t for t in time))
     except Exception as error:
         if isinstance(error, (ValueError, OSError, MemoryError)) or type(error).__module__ != "builtins":
             raise
-        text = f"{name}: expected a callable (x_t, t) -> tensor, got {words_of(error)}{_advice(function, x_t, error)}"
-        raise ValueError(text) from error
-    return check_field(value, x_t, name, per_point=per_point)
+        arguments, advice = "x_t, t" if time else "x", _advice(function, x, error)
+        raise ValueError(f"{name}: expected a callable ({arguments}) -> tensor, got {words_of(error)}{advice}") from error
+    return check_field(value, x, name, per_point=per_point)
 
 
 def words_of(error: BaseException) -> str:

@@ -68,7 +68,7 @@ def changes_everything(x, t):
 
 def test_what_is_handed_over_is_a_copy():
     x, t = X.clone(), torch.tensor(0.5)
-    assert torch.equal(call_field(changes_everything, x, t, "guidance"), -X)
+    assert torch.equal(call_field(changes_everything, "guidance", x, t), -X)
     assert torch.equal(x, X) and float(t) == 0.5 and not x.requires_grad
 
 
@@ -90,7 +90,7 @@ def stops(x, t):
 )
 def test_an_exception_of_python_s_own_says_whose_callable_raised_it(function, came):
     with pytest.raises(ValueError, match=rf"^guidance: expected a callable \(x_t, t\) -> tensor, got {came}") as caught:
-        call_field(function, X, 0.5, "guidance")
+        call_field(function, "guidance", X, 0.5)
     assert caught.value.__cause__ is not None
 
 
@@ -100,7 +100,7 @@ def test_an_exception_of_the_user_s_own_passes_as_it_is(error):
         raise error
 
     with pytest.raises(type(error)) as caught:
-        call_field(function, X, 0.5, "guidance")
+        call_field(function, "guidance", X, 0.5)
     assert caught.value is error
 
 
@@ -114,7 +114,7 @@ def test_one_that_needs_gradients_is_told_how_to_have_them():
         return -torch.autograd.grad(x.requires_grad_(True).square().sum(), x)[0]
 
     with torch.no_grad(), pytest.raises(ValueError, match=r"^guidance: .*with torch.enable_grad\(\):` inside$"):
-        call_field(guidance, X, 0.5, "guidance")
+        call_field(guidance, "guidance", X, 0.5)
 
 
 def test_a_network_of_another_dtype_is_named_with_its_own():
@@ -122,7 +122,7 @@ def test_a_network_of_another_dtype_is_named_with_its_own():
     with pytest.raises(
         ValueError, match=r"^denoiser: .*weights are torch.float64 on cpu and x_t is torch.float32 on cpu \(.*from_module"
     ):
-        call_field(lambda x, t: network(x), X, 0.5, "denoiser")
+        call_field(lambda x, t: network(x), "denoiser", X, 0.5)
 
 
 # -- the networks behind a callable ------------------------------------------------------------------------------------

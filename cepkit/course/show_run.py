@@ -11,7 +11,7 @@ from torch import Tensor
 from cepkit import plots
 from cepkit.course.comparison import Comparison, compare
 from cepkit.diffusion.denoisers import Denoiser
-from cepkit.diffusion.guidance import Guidance, Guided, one_per_point, same_schedule
+from cepkit.diffusion.guidance import Guidance, Guided, same_schedule
 from cepkit.diffusion.process import perturb
 from cepkit.diffusion.sampling import sample
 from cepkit.diffusion.schedules import Schedule
@@ -20,7 +20,7 @@ from cepkit.learning.points_run import LoadedRun, load_run, load_toy
 from cepkit.truth.fields import ExactDenoiser, toy_estimators
 from cepkit.truth.metrics import PROBE_TIMES
 from cepkit.truth.toys import Toy
-from cepkit.validation import check_beta, check_points
+from cepkit.validation import check_beta, check_points, one_per_point
 
 _SHOWN_TIMES = (0.1, 0.3, 0.6)
 

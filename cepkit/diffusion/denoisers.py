@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
+from cepkit.calling import call_field, check_callable, check_denoiser
 from cepkit.diffusion.process import PARAMETRISATIONS, convert
 from cepkit.diffusion.schedules import Schedule
 from cepkit.validation import check_name
@@ -40,21 +40,19 @@ class FunctionDenoiser:
 
     def __post_init__(self) -> None:
         check_name(self.parametrisation, PARAMETRISATIONS, name="parametrisation")
-        if not callable(self.function):
-            raise ValueError(f"function: expected a callable (x_t, t) -> tensor, got {type(self.function).__name__}")
+        check_callable(self.function, "function")
 
     def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         return self.function(x_t, t)
 
 
 def predict(denoiser: Denoiser, target: str, x_t: Tensor, t: Tensor | float) -> Tensor:
-    """The denoiser's prediction restated as "eps", "score", "x0" or "v".
+    """The denoiser's prediction restated as "eps", "score", "x0" or "v", a tensor of its own in the dtype of `x_t`.
 
     Raises:
-        ValueError: the denoiser returned another shape than that of `x_t`.
+        ValueError: no denoiser, or one that returned something else than a tensor of the shape of `x_t`, or failed.
     """
-    value = denoiser(x_t, t)
-    if not isinstance(value, torch.Tensor) or value.shape != x_t.shape:
-        got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-        raise ValueError(f"denoiser: expected a tensor of the shape of x_t {tuple(x_t.shape)}, got {got}")
-    return convert(value, denoiser.parametrisation, target, x_t, t, denoiser.schedule)
+    value = call_field(check_denoiser(denoiser), "denoiser", x_t, t)
+    source = check_name(denoiser.parametrisation, PARAMETRISATIONS, name="denoiser.parametrisation")
+    # a network may write its next answer over this one
+    return value.clone() if source == target else convert(value, source, target, x_t, t, denoiser.schedule)

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cepkit.calling import call_field, check_callable, check_denoiser
 from cepkit.diffusion.denoisers import Denoiser, predict
 from cepkit.diffusion.process import convert, expand_time
 from cepkit.diffusion.schedules import Schedule
-from cepkit.validation import check_beta, check_number
+from cepkit.validation import LARGEST_INTEGER, check_beta, check_number
 
 EnergyFunction = Callable[[Tensor], Tensor]
 
@@ -70,10 +71,9 @@ class Guided:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number(self.scale, name="scale")
-        if not callable(self.guidance):
-            raise ValueError(f"guidance: expected a callable (x_t, t) -> tensor, got {type(self.guidance).__name__}")
-        same_schedule(self.guidance, self.denoiser.schedule, "guidance")
+        object.__setattr__(self, "scale", check_number(self.scale, name="scale"))
+        check_callable(self.guidance, "guidance")
+        same_schedule(self.guidance, check_denoiser(self.denoiser).schedule, "guidance")
 
     @property
     def schedule(self) -> Schedule:
@@ -84,7 +84,7 @@ class Guided:
         return self.denoiser.parametrisation
 
     def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        score = predict(self.denoiser, "score", x_t, t) + self.scale * self.guidance(x_t, t)
+        score = predict(self.denoiser, "score", x_t, t) + self.scale * call_field(self.guidance, "guidance", x_t, t)
         return convert(score, "score", self.parametrisation, x_t, t, self.schedule)
 
 
@@ -100,11 +100,13 @@ class DPSGuidance(Guidance):
     beta: float
 
     def __post_init__(self) -> None:
-        check_beta(self.beta)
+        check_denoiser(self.denoiser)
+        check_callable(self.energy_function, "energy_function", "x -> energy")
+        object.__setattr__(self, "beta", check_beta(self.beta))
 
     def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         x0 = predict(self.denoiser, "x0", x_t, t)
-        return self.beta * one_per_point(self.energy_function(x0), x0, "energy_function")
+        return self.beta * call_field(self.energy_function, "energy_function", x0, per_point=True)
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,10 @@ class LGDGuidance(Guidance):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_beta(self.beta)
-        check_number(self.samples, name="samples", low=1, integer=True)
-        check_number(self.data_std, name="data_std", low=1e-6)
-        check_number(self.seed, name="seed", low=0, integer=True)
+        DPSGuidance.__post_init__(self)
+        for name, low, high in (("samples", 1, math.inf), ("seed", 0, LARGEST_INTEGER), ("data_std", 1e-6, math.inf)):
+            value = check_number(getattr(self, name), name=name, low=low, high=high, integer=name != "data_std")
+            object.__setattr__(self, name, value)
 
     def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         t_x, schedule = expand_time(t, x_t), self.denoiser.schedule
@@ -136,7 +138,7 @@ class LGDGuidance(Guidance):
         generator = torch.Generator().manual_seed(self.seed)
         cloud = torch.randn((self.samples,) + (1,) * (x_t.ndim - 1) + x_t.shape[-1:], generator=generator, dtype=torch.float64)
         x0 = predict(self.denoiser, "x0", x_t, t) + radius * cloud.to(x_t)
-        energy = one_per_point(self.energy_function(x0), x0, "energy_function")
+        energy = call_field(self.energy_function, "energy_function", x0, per_point=True)
         return math.log(self.samples) - torch.logsumexp(-self.beta * energy, 0)
 
 
@@ -156,24 +158,15 @@ class LearnedGuidance(Guidance):
     schedule: Schedule
 
     def __post_init__(self) -> None:
-        if not callable(self.energy_net):
-            raise ValueError(f"energy_net: expected a callable (x_t, t) -> energy, got {type(self.energy_net).__name__}")
+        check_callable(self.energy_net, "energy_net", "(x_t, t) -> energy")
         same_schedule(self.energy_net, self.schedule, "energy_net")
 
     def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        return one_per_point(self.energy_net(x_t, t), x_t, "energy_net")
-
-
-def one_per_point(energy: Tensor, x: Tensor, name: str) -> Tensor:
-    """Return `energy` after checking that it holds one number for each point of `x`."""
-    if not isinstance(energy, Tensor) or energy.shape != x.shape[:-1]:
-        got = tuple(energy.shape) if isinstance(energy, Tensor) else type(energy).__name__
-        raise ValueError(f"{name}: expected one energy per point, shape {tuple(x.shape[:-1])}, got {got}")
-    return energy
+        return call_field(self.energy_net, "energy_net", x_t, t, per_point=True)
 
 
 def same_schedule(part: object, schedule: Schedule, name: str) -> None:
     """Refuse a network or guidance that names another schedule as its own."""
-    other = getattr(part, "schedule", schedule)
+    other = getattr(getattr(part, "denoiser", part), "schedule", schedule)
     if other != schedule:
         raise ValueError(f"{name}: expected the schedule {schedule}, got one for {other}")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cepkit.diffusion.schedules import Schedule
-from cepkit.validation import check_name, check_points, check_time, check_time_shape
+from cepkit.validation import check_generator, check_name, check_points, check_preserving, check_time, check_time_shape
 
 PARAMETRISATIONS = ("eps", "score", "x0", "v")
 
@@ -48,6 +48,7 @@ def perturb(
         ValueError: `x0` is not a finite float tensor, `noise` has another shape, or `t` is outside [0, 1].
     """
     check_points(x0, None, name="x0")
+    check_generator(generator, x0.device)
     if noise is None:
         noise = torch.randn(x0.shape, dtype=x0.dtype, device=x0.device, generator=generator)
     elif noise.shape != x0.shape:
@@ -84,7 +85,7 @@ def convert(value: Tensor, source: str, target: str, x_t: Tensor, t: Tensor | fl
         source, target: two of "eps", "score", "x0", "v".
 
     Raises:
-        ValueError: an unknown parametrisation, or a prediction of another shape.
+        ValueError: an unknown parametrisation, a prediction of another shape, or "v" where alpha_t^2 + sigma_t^2 is not 1.
     """
     if value.shape != x_t.shape:
         raise ValueError(f"value: expected the shape of x_t {tuple(x_t.shape)}, got {tuple(value.shape)}")
@@ -94,6 +95,8 @@ def convert(value: Tensor, source: str, target: str, x_t: Tensor, t: Tensor | fl
         return value
     t = expand_time(t, x_t)
     alpha_t, sigma_t = schedule.alpha(t), schedule.sigma(t)
+    if "v" in (source, target):
+        check_preserving(alpha_t, sigma_t)
     if source == "score":
         eps = eps_from_score(value, sigma_t)
     elif source == "x0":

@@ -7,6 +7,9 @@ signal-to-noise ratio lambda = log(alpha / sigma):
     DPM-Solver++   the same with x0_hat replaced by (1 + 1/2r) x0_hat - (1/2r) x0_hat_before, r = h_before / h
                    (2M, Lu et al. 2022, arXiv 2211.01095; order 2)
     ancestral SDE  x_s ~ q(x_s | x_t, x_0 = x0_hat)                                  (Ho et al. 2020)
+
+t = 0 is data: a step there ends on x0_hat. Schedules whose noise vanishes as t -> 0 stop at `t_end`, where x_t is data up to
+sigma(t_end). One that keeps noise at t = 0, of a model trained on finitely many levels, goes on from `t_end` to x0_hat.
 """
 
 import itertools
@@ -16,10 +19,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cepkit.calling import check_denoiser, evaluation_mode, modules_of
 from cepkit.diffusion.denoisers import Denoiser, predict
 from cepkit.diffusion.process import expand_time
 from cepkit.diffusion.schedules import Schedule
-from cepkit.validation import check_name, check_number, check_points
+from cepkit.validation import check_draw, check_generator, check_levels, check_name, check_number, check_points, check_time
 
 METHODS = ("dpmpp2m", "ddim", "sde")
 SPACINGS = ("log_snr", "time")
@@ -43,19 +47,21 @@ class Step:
 
 
 def time_grid(schedule: Schedule, steps: int, *, t_end: float = 1e-3, spacing: str = "log_snr") -> Tensor:
-    """The steps + 1 times from 1 down to `t_end`, evenly spaced in log_snr or in time, float64.
+    """The steps + 1 times from 1 down to `t_end`, evenly spaced in log_snr or in time, float64; to 0 if noise is left there.
 
     Raises:
-        ValueError: `steps` below 1, `t_end` outside (0, 1), or an unknown spacing.
+        ValueError: `steps` below 1, `t_end` outside (0, 1), an unknown spacing, or a schedule that is not variance preserving.
     """
     steps = check_number(steps, name="steps", low=1, integer=True)
     t_end = check_number(t_end, name="t_end", low=1e-6, high=1 - 1e-6)
-    if check_name(spacing, SPACINGS, name="spacing") == "time":
-        return torch.linspace(1.0, t_end, steps + 1, dtype=torch.float64)
-    ends = schedule.log_snr(torch.tensor([1.0, t_end], dtype=torch.float64))
-    times = schedule.t_from_log_snr(torch.linspace(ends[0], ends[1], steps + 1, dtype=torch.float64))
-    times[0], times[-1] = 1.0, t_end
-    return times
+    ends = torch.tensor([1.0, t_end, 0.0], dtype=torch.float64)
+    keeps_noise = bool(check_levels(schedule, ends)[1][-1] > 0)
+    even = check_name(spacing, SPACINGS, name="spacing") == "time"
+    first, last, _ = (ends if even else schedule.log_snr(ends)).tolist()
+    times = torch.linspace(first, last, steps + 1 - keeps_noise, dtype=torch.float64)
+    times = times if even else schedule.t_from_log_snr(times)
+    times[-1], times[0] = t_end, 1.0
+    return torch.cat([times, ends[2:]]) if keeps_noise else times
 
 
 def initial_noise(
@@ -66,10 +72,7 @@ def initial_noise(
     device: torch.device | str | None = None,
 ) -> Tensor:
     """Standard normal x_1 of this shape, on `device` or else the generator's."""
-    if not isinstance(shape, (tuple, list, torch.Size)) or len(shape) == 0:
-        raise ValueError(f"shape: expected a tuple of sizes such as (2000, 2), got {shape!r}")
-    if device is None and generator is not None:
-        device = generator.device
+    shape, device = check_draw(shape, generator, dtype, device)
     return torch.randn(shape, generator=generator, dtype=dtype, device=device)
 
 
@@ -93,7 +96,7 @@ def sampling_steps(
     Raises:
         ValueError: an unknown method or spacing, a number out of range, or points that are not finite.
     """
-    times = time_grid(denoiser.schedule, steps, t_end=t_end, spacing=spacing)
+    times = time_grid(check_denoiser(denoiser).schedule, steps, t_end=t_end, spacing=spacing)
     return walk(denoiser, x, times, method=method, generator=generator)
 
 
@@ -102,14 +105,20 @@ def walk(
 ) -> Iterator[Step]:
     """Walk down given times from any noise level, yielding every state; `times` (steps + 1,) falls strictly.
 
+    Torch modules that the denoiser uses run in evaluation mode. Between two steps they are in the mode they were found in.
+
     Raises:
-        ValueError: an unknown method, times that do not fall or are fewer than two, or points that are not finite.
+        ValueError: no denoiser, a schedule that is not variance preserving, an unknown method, times that do not fall or are
+            fewer than two, points that are not finite, or a generator of another device.
     """
     check_name(method, METHODS, name="method")
     check_points(x, None, name="x")
+    check_generator(generator, x.device)
+    times = check_time(times, name="times").to("cpu", torch.float64)
     if times.ndim != 1 or len(times) < 2 or not bool((times.diff() < 0).all()):
         raise ValueError(f"times: expected at least two strictly falling times, got {times.tolist()}")
-    return _walk(denoiser, x, times, method, generator)
+    levels = check_levels(check_denoiser(denoiser).schedule, times)
+    return _walk(denoiser, x, times, levels, method, generator)
 
 
 def ddim_step(x_t: Tensor, x0_hat: Tensor, t: Tensor | float, s: Tensor | float, schedule: Schedule) -> Tensor:
@@ -118,13 +127,8 @@ def ddim_step(x_t: Tensor, x0_hat: Tensor, t: Tensor | float, s: Tensor | float,
     Raises:
         ValueError: a time outside [0, 1], or `s` not below `t`.
     """
-    kept, fresh = _ddim_shares(*_step_size(x_t, t, s, schedule), schedule)
-    return kept * x_t + fresh * x0_hat
-
-
-def _ddim_shares(t: Tensor, s: Tensor, h: Tensor, schedule: Schedule) -> tuple[Tensor, Tensor]:
-    """The factors of x_t and of x0_hat in the step to x_s."""
-    return schedule.sigma(s) / schedule.sigma(t), -schedule.alpha(s) * torch.expm1(-h)
+    t, s, h = _step_size(x_t, t, s, schedule)
+    return schedule.sigma(s) / schedule.sigma(t) * x_t - schedule.alpha(s) * torch.expm1(-h) * x0_hat
 
 
 def _step_size(x: Tensor, t: Tensor | float, s: Tensor | float, schedule: Schedule) -> tuple[Tensor, Tensor, Tensor]:
@@ -159,17 +163,21 @@ def ancestral_step(
     return kept * x_t + schedule.alpha(s) * fresh * x0_hat + sigma_s * fresh.sqrt() * noise
 
 
-def _walk(denoiser: Denoiser, x: Tensor, times: Tensor, method: str, generator: torch.Generator | None) -> Iterator[Step]:
-    schedule = denoiser.schedule
-    log_snr = schedule.log_snr(times)
-    h = log_snr.diff() / 2
-    kept, fresh = _ddim_shares(times[:-1], times[1:], h, schedule)
-    yield Step(0, float(times[0]), x, None)
-    x0_before: Tensor | None = None
+def _walk(
+    denoiser: Denoiser, x: Tensor, times: Tensor, levels: tuple[Tensor, Tensor], method: str, generator: torch.Generator | None
+) -> Iterator[Step]:
+    (alpha, sigma), schedule, modules = levels, denoiser.schedule, modules_of(denoiser)
+    h = schedule.log_snr(times).diff() / 2
+    kept, fresh = sigma[1:] / sigma[:-1], -alpha[1:] * torch.expm1(-h)
+    x0_before, reached = None, times.tolist()
+    yield Step(0, reached[0], x, None)
     for i, (t, s) in enumerate(itertools.pairwise(times)):
         with torch.no_grad():
-            x0_hat = predict(denoiser, "x0", x, t)
-            if method == "sde":
+            with evaluation_mode(modules):
+                x0_hat = predict(denoiser, "x0", x, t)
+            if reached[i + 1] == 0:
+                x = x0_hat
+            elif method == "sde":
                 x = ancestral_step(x, x0_hat, t, s, schedule, generator=generator)
             else:
                 ahead = x0_hat
@@ -178,7 +186,7 @@ def _walk(denoiser: Denoiser, x: Tensor, times: Tensor, method: str, generator: 
                     ahead = (1 + weight) * x0_hat - weight * x0_before
                 x = kept[i] * x + fresh[i] * ahead
             x0_before = x0_hat
-        yield Step(i + 1, float(s), x, x0_hat)
+        yield Step(i + 1, reached[i + 1], x, x0_hat)
 
 
 def sample(
@@ -193,8 +201,8 @@ def sample(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Draw samples of this shape in one call, with the settings and errors of `sampling_steps`; a generator replays them."""
+    """Draw samples of this shape in one call, with the settings and errors of `sampling_steps`; refuse what is not finite."""
     x = initial_noise(shape, generator=generator, dtype=dtype, device=device)
     for step in sampling_steps(denoiser, x, steps=steps, method=method, t_end=t_end, spacing=spacing, generator=generator):
         x = step.x
-    return x
+    return check_points(x, None, name="samples of this denoiser")

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from cepkit.calling import one_thread
-from cepkit.diffusion.guidance import LearnedGuidance, one_per_point
+from cepkit.diffusion.guidance import LearnedGuidance
 from cepkit.diffusion.process import perturb
 from cepkit.diffusion.schedules import Schedule, VPLinear
 from cepkit.learning.losses import LABELS, Info, cep_loss, denoising_loss, exp_energy_loss, mean_energy_loss, pooled_energy
 from cepkit.learning.networks import Fit, MLPDenoiser, MLPEnergy
-from cepkit.validation import LARGEST_INTEGER, Configuration, check_points, check_points_left, check_scale, setting
+from cepkit.validation import LARGEST_INTEGER, Configuration, check_points, check_points_left, check_scale, one_per_point, setting
 
 OBJECTIVES = ("CEP", "MSE", "exp-MSE")
 PARTS = ("denoiser", "energy")
