@@ -101,9 +101,13 @@ def parsed(value: object, kind: Any, place: str) -> Any:
     at, inner = f"{place}: " if place else "", f"{place}." if place else ""
     if issubclass(plain, Configuration):
         try:
-            return plain.from_dict(value)
+            made = plain.from_dict(value)
         except ValueError as error:
             raise ValueError(f"{at}{error}") from error
+        missing = [name for name in made.to_dict() if name not in value]
+        if missing:  # a default might not be what it was
+            raise ValueError(f"{at}expected the key {missing[0]}, found {', '.join(value)}")
+        return made
     if plain in (int, float):
         largest = LARGEST_INTEGER if plain is int else sys.float_info.max
         right = type(value) in (int, plain) and abs(value) <= largest

@@ -136,7 +136,7 @@ def read_results(folder: Path) -> list[Result]:
 def weights_of(folder: Path) -> str:
     """SHA-256 over the files of a run's weights."""
     files = (folder / f"{name}.safetensors" for name in ("behaviour", "critic", "cloning"))
-    return hashlib.sha256("".join(sha256_of(path) for path in files if path.exists()).encode()).hexdigest()
+    return hashlib.sha256("".join(sha256_of(path) for path in files if path.is_file()).encode()).hexdigest()
 
 
 def policies_of(qgpo: QGPO, scales: Sequence[float], *, baselines: bool, seed: int) -> dict[str, Policy]:
