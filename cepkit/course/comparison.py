@@ -95,7 +95,7 @@ def compare(
     """Measure estimators against the truth: each field along `times`, and n guided samples each from the same noise.
 
     Two further rows give the scale: "no guidance", and "two exact sets", exact draws against exact draws, in each column the
-    largest of `FLOOR_SETS` tries. Below this floor an estimator is statistically indistinguishable from exact.
+    largest of `FLOOR_SETS` tries. Exact samples exceed this floor once in 21 times, so whatever is below it may be exact.
 
     Args:
         estimators: by name; all of `toy_estimators` when absent.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from cli_runs import keep, result
 from scipy import stats
@@ -98,9 +100,11 @@ def test_engines_and_numbers_of_episodes_are_not_mixed_and_differences_are_said(
     folder = evaluated(tmp_path / "runs", runs=(0,))
     evaluated(folder, runs=(0,), engine="gymnasium-v5", notes=["scores differ from D4RL's"])
     keep(folder, result("scale-1", [1.0]))
-    assert len(find_experiments(folder)) == 3
+    other = result("scale-1", [7.0, 9.0], seed=1)
+    keep(folder, replace(other, versions=other.versions | {"gymnasium-robotics": "1.4.2"}))
+    assert len(find_experiments(folder)) == 4
     text = leaderboard(find_experiments(folder))
-    assert len(rows(text, "QGPO")) == 3 and text.count("- scores differ from D4RL's") == 1
+    assert len(rows(text, "QGPO")) == 4 and text.count("- scores differ from D4RL's") == 1
     assert "one training seed, so nothing is known about another training" in text
 
 
