@@ -16,10 +16,10 @@ from cepkit.lab.grid_density import kept
 from cepkit.lab.gridded import GriddedTruth
 from cepkit.lab.panels import Guard
 from cepkit.truth.fields import ExactGuidance
-from cepkit.truth.metrics import NEGLIGIBLE, ErrorProbe, kernel_bandwidths, mmd2, mode_masses, relative_error, total_variation
+from cepkit.truth.metrics import NEGLIGIBLE, ErrorProbe, mmd2, mmd2_null_band, mode_masses, relative_error, total_variation
 from cepkit.truth.toys import Toy
 
-_PROBE_POINTS, _LARGEST_SAMPLE, _FLOOR_SETS, _KEPT_PROBES = 256, 1000, 5, 400
+_PROBE_POINTS, _LARGEST_SAMPLE, _KEPT_PROBES = 256, 1000, 400
 _NAN = torch.tensor(torch.nan)
 
 
@@ -34,8 +34,9 @@ class FieldMeasures(NamedTuple):
 
 
 class SampleMeasures(NamedTuple):
-    """Of the finished samples: MMD^2 to exact ones (P,) and its floor, the largest between exact sets; total variation of the
-    mode masses (P,; NaN for a toy of one mode); averages of the energy (P,) and the target's."""
+    """Of the finished samples: MMD^2 to exact ones (P,) and its floor, the largest of 200 between two exact sets of these sizes,
+    which exact samples exceed once or twice in a hundred times; total variation of the mode masses (P,; NaN for a toy of one
+    mode); averages of the energy (P,) and the target's."""
 
     mmd2: Tensor
     floor: float
@@ -54,7 +55,7 @@ class Measures:
     def __init__(self, toy: Toy, gridded: GriddedTruth, schedule: Schedule) -> None:
         self._toy, self._gridded, self._schedule = toy, gridded, schedule
         self._probes: OrderedDict[tuple, ErrorProbe] = OrderedDict()
-        self._targets: dict[float, tuple[Tensor, Tensor, float]] = {}
+        self._targets: dict[tuple[float, int], tuple[Tensor, float]] = {}
 
     def fields(self, guards: Sequence[Guard], beta: float, times: list[float]) -> Generator[None, None, FieldMeasures]:
         """Measure the fields at these times, at points of p_t."""
@@ -76,12 +77,13 @@ class Measures:
 
     def samples(self, samples: Tensor, beta: float) -> Generator[None, None, SampleMeasures]:
         """Measure finished samples (P, N, 2) against exact draws of the target."""
-        exact, bandwidths, floor = yield from self._target(beta)
+        exact, floor = self._target(beta, max(2, min(samples.shape[1], _LARGEST_SAMPLE)))
+        yield
         target = self._toy.truth.tilt(beta)
         masses = target.mode_masses()
         rows = []
         for x in samples[:, :_LARGEST_SAMPLE]:
-            distance = mmd2(x, exact, bandwidths=bandwidths) if len(x) > 1 else _NAN
+            distance = mmd2(x, exact) if len(x) > 1 else _NAN
             yield
             modes = total_variation(mode_masses(x, target), masses) if len(masses) > 1 else _NAN
             yield
@@ -98,19 +100,13 @@ class Measures:
         generator = torch.Generator().manual_seed(1)
         return ErrorProbe(self._toy.truth, beta, self._schedule, times=(t,), n=_PROBE_POINTS, generator=generator)
 
-    def _target(self, beta: float) -> Generator[None, None, tuple[Tensor, Tensor, float]]:
-        """Exact samples, the kernel's bandwidths, and the largest MMD^2 of further exact sets."""
-        if beta not in self._targets:
+    def _target(self, beta: float, n: int) -> tuple[Tensor, float]:
+        """Exact samples, and how far n further ones may be from them by chance."""
+        if (beta, n) not in self._targets:
             target, generator = self._toy.truth.tilt(beta), torch.Generator().manual_seed(2)
-            exact = target.sample(_LARGEST_SAMPLE, generator=generator)[0]
-            bandwidths = kernel_bandwidths(exact)
-            floors = []
-            for _ in range(_FLOOR_SETS):
-                other = target.sample(_LARGEST_SAMPLE, generator=generator)[0]
-                floors.append(float(mmd2(other, exact, bandwidths=bandwidths)))
-                yield
-            self._targets[beta] = (exact, bandwidths, max(floors))
-        return self._targets[beta]
+            exact, other = (target.sample(_LARGEST_SAMPLE, generator=generator)[0] for _ in range(2))
+            self._targets[beta, n] = (exact, mmd2_null_band(other[:n], exact, generator=generator).largest)
+        return self._targets[beta, n]
 
 
 def _size(field: Tensor) -> Tensor:

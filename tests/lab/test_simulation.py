@@ -137,6 +137,14 @@ def test_finished_samples_are_measured_against_exact_ones(simulation):
     assert float(measures.energy[2]) == pytest.approx(0.5, abs=0.05)
 
 
+def test_exact_samples_are_seldom_above_what_two_exact_sets_reach_by_chance(simulation):
+    above = 0
+    for seed in range(40):
+        measures = finish(simulation.measure_samples(finish(simulation.paths(SampleSettings(particles=300, seed=seed))), 3.0))
+        above += float(measures.mmd2[0]) > measures.floor
+    assert above <= 3
+
+
 def test_a_panel_that_fails_leaves_the_others_as_they_are():
     def late(x_t, t):
         if float(t) < 0.5:
