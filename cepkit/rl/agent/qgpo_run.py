@@ -85,7 +85,9 @@ class QGPORun(Run):
 
     def left(self) -> Iterator[Stage]:
         for name in self.stages:
-            if not self._done(name):
+            if self._done(name):
+                self._state_of(name).unlink(missing_ok=True)  # of a run killed between its last two files
+            else:
                 yield self.stage if self.stage is not None and self.stage.name == name else self._opened(self._make(name))
 
     def _make(self, name: str) -> AgentStage:
@@ -110,7 +112,7 @@ class QGPORun(Run):
     def _opened(self, stage: AgentStage) -> AgentStage:
         """Let a fresh stage go on from its state file, where there is one."""
         path = self.state_path(stage)
-        stacked = _stack_path(self.folder.parent, stage, self._together)
+        stacked = _stack_path(self.folder.parent, stage.name, self._together)
         if path.exists():
             self.load(stage, *load_tensors(path), path)
         elif len(self.seeds) < len(self._together) and stacked.exists():  # a seed that goes on alone
@@ -125,7 +127,10 @@ class QGPORun(Run):
         return stage
 
     def state_path(self, stage: Stage) -> Path:
-        return self.folder / f"{stage.name}{_STATE}" if len(self.seeds) == 1 else _stack_path(self.folder, stage, self.seeds)
+        return self._state_of(stage.name)
+
+    def _state_of(self, name: str) -> Path:
+        return self.folder / f"{name}{_STATE}" if len(self.seeds) == 1 else _stack_path(self.folder, name, self.seeds)
 
     def log_folder(self, stage: Stage) -> Path:
         return self.folder / "log" / stage.name
@@ -143,8 +148,8 @@ class QGPORun(Run):
         self.stage = None
 
 
-def _stack_path(folder: Path, stage: Stage, seeds: Sequence[int]) -> Path:
-    return folder / f"{stage.name}.seed-{seeds[0]}{_STATE}"
+def _stack_path(folder: Path, name: str, seeds: Sequence[int]) -> Path:
+    return folder / f"{name}.seed-{seeds[0]}{_STATE}"
 
 
 def _member(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:

@@ -2,9 +2,13 @@
 
 import json
 import os
+import subprocess
+import sys
+import textwrap
 
 import pytest
 import torch
+from lengths import slow
 from qgpo_problems import finish, tiny, walk
 
 from cepkit.learning.checkpoints import load_tensors, save_tensors
@@ -211,6 +215,55 @@ def test_seeds_killed_before_any_file_is_written_can_be_resumed(tmp_path, togeth
             finish(resume_run(folder, walk()))
             assert results(folder) == results(together)
     assert kill > 20, "every save, settings and results of two seeds"
+
+
+KILLED = """
+    import json, os, signal, sys
+    import torch
+    torch.set_num_threads(1)
+    from pathlib import Path
+    from qgpo_problems import finish, tiny, walk
+    from cepkit.rl.agent.qgpo_run import resume_run, start_run
+
+    folder, seeds = Path(sys.argv[1]), json.loads(sys.argv[2])
+    next(iter(start_run(folder.with_name("first"), tiny(), walk())))  # what torch imports late is imported now
+    replace = os.replace
+
+    def replace_or_die(left, when):
+        def replacing(source, target):
+            replacing.left -= 1
+            if when == "after" and not replacing.left:
+                replace(source, target)
+            if not replacing.left:
+                if when == "half written":
+                    os.truncate(source, os.path.getsize(source) // 2)
+                os.kill(os.getpid(), signal.SIGKILL)
+            replace(source, target)
+        replacing.left = left
+        return replacing
+
+    for kill in range(int(sys.argv[3])):
+        child = os.fork()
+        if not child:
+            os.replace = replace_or_die(1 + 3 * kill % 4, ("before", "half written", "after")[kill % 3])
+            begun = any(folder.rglob("config.json"))
+            finish(resume_run(folder, walk()) if begun else start_run(folder, tiny(), walk(), seeds=seeds, save_every=3))
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("kills", [4, *slow(10)])
+@pytest.mark.parametrize("seeds", [None, SEEDS])
+def test_runs_killed_again_and_again_end_with_the_same_weights(tmp_path, finished, together, seeds, kills):
+    """Killed while they write, by a signal that nobody can catch; each time they go on from the last save."""
+    folder = tmp_path / "killed"
+    helpers = {"PYTHONPATH": os.pathsep.join(sys.path)} | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), folder, json.dumps(seeds), str(kills)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | helpers, timeout=300, check=False)
+    assert done.returncode == 0 and done.stdout.split() == ["True"] * kills, done.stderr
+    finish(resume_run(folder, walk()))
+    assert results(folder) == results(finished if seeds is None else together)
 
 
 def test_a_seed_can_go_on_alone_and_then_does_so(tmp_path, together):
