@@ -5,6 +5,7 @@ python tests/debugger/planted.py [--mode truth] [--name part-of-a-name] [--repor
 
 import argparse
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -43,7 +44,11 @@ def run(cases: Iterable[Case], modes: Iterable[str] = MODES, settings: dict | No
                 # the number of steps may be what is planted
                 own = {k: v for k, v in (settings or {}).items() if k not in case.arguments(mode)}
                 torch.manual_seed(0)
-                report, seconds = case.run(mode, **own)
+                try:
+                    report, seconds = case.run(mode, **own)
+                except Exception as error:  # a debugger that fails on one case must not hide how it does on the others
+                    yield Row(case, mode, "crashed", repr(error), 0.0, traceback.format_exc())
+                    continue
                 found = ", ".join(report.causes) or ", ".join(sorted({item.check for item in alarms(report)}))
                 yield Row(case, mode, verdict(case, report), found, seconds, str(report))
 

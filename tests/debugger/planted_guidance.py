@@ -147,7 +147,7 @@ def energy_of_the_denoised_point(w):
     return {"guidance": DPSGuidance(w.denoiser, w.toy.energy, w.beta)}
 
 
-@plant("guidance", "DPS", at="blobs", beta=2.0)
+@plant("guidance", "DPS", "mean energy", at="blobs", beta=2.0)  # the same for a linear energy
 def energy_of_the_denoised_point_by_formula(w):
     def guidance(x, t):
         with torch.enable_grad():
@@ -240,7 +240,7 @@ def square_of_time(w):
     return {"guidance": lambda x, t: w.guidance(x, (t * t).clamp(min=1e-3))}
 
 
-@plant("guidance", "time scaled", at="helix")
+@plant("guidance", "time scaled", "missing noise levels", at="helix")
 def twice_the_time(w):
     return {"guidance": lambda x, t: w.guidance(x, (2 * t).clamp(max=1))}
 
@@ -250,12 +250,12 @@ def always_one_noise_level(w):
     return {"guidance": lambda x, t: w.guidance(x, 0.4)}
 
 
-@plant("guidance", "time scaled", "time fixed", at="8gaussians")
+@plant("guidance", "time scaled", "time fixed", "missing noise levels", at="8gaussians")
 def index_to_a_thousand_clipped(w):
     return {"guidance": lambda x, t: w.guidance(x, (1000 * t).clamp(max=1))}
 
 
-@plant("guidance", "time scaled", "time fixed", "clean energy", at="moons")
+@plant("guidance", "time scaled", "time fixed", "clean energy", "missing noise levels", at="moons")
 def divided_by_a_thousand(w):
     return {"guidance": lambda x, t: w.guidance(x, (t / 1000).clamp(min=1e-4))}
 
@@ -321,7 +321,7 @@ def pixels_are_not_square(w):
 
 @plant("guidance", "rotated", at="8gaussians")
 def another_frame(w):
-    return {"guidance": lambda x, t: w.guidance(x, t) @ turned(90.0).to(x)}
+    return {"guidance": lambda x, t: w.guidance(x, t) @ turned(50.0).to(x)}
 
 
 @plant("guidance", "rotated", at="checkerboard")
