@@ -8,11 +8,13 @@ import jinja2
 from matplotlib.figure import Figure
 from tyro.conf import Positional, arg
 
+from cepkit.commands.options import check_replaceable
 from cepkit.course.comparison import compare, errors_figure, samples_figure
 from cepkit.diffusion.schedules import VPLinear
 from cepkit.learning.data_source import DataSource
 from cepkit.truth.fields import toy_estimators
 
+_TITLE = "Exact against approximate guidance"
 _TIME = 0.2  # of the error maps
 
 
@@ -30,19 +32,20 @@ def demo(
         out: folder of the page
         samples: samples per estimator
     """
+    path = out / "index.html"
+    check_replaceable((path, out / "samples.png", out / "errors.png"), _TITLE)
     chosen, schedule = DataSource(toy).toy(), VPLinear()
     comparison = compare(chosen, beta, schedule, n=samples)
     out.mkdir(parents=True, exist_ok=True)
     errors = errors_figure(chosen, toy_estimators(chosen, beta, schedule), beta, _TIME, schedule)
     template = Path(__file__).with_name("pages") / "demo.html.j2"
     page = jinja2.Template(template.read_text(encoding="utf-8"), autoescape=True).render(
-        title=f"Exact against approximate guidance: {chosen.name}, beta = {beta:g}",
+        title=f"{_TITLE}: {chosen.name}, beta = {beta:g}",
         samples=_png(samples_figure(chosen, comparison, schedule), out / "samples.png"),
         errors=_png(errors, out / "errors.png"),
         t=_TIME,
         table=comparison._repr_html_(),
     )
-    path = out / "index.html"
     path.write_text(page, encoding="utf-8")
     print(*filter(None, (chosen.about, chosen.few_points(beta))), f"{comparison}\n\nPictures: {path}", sep="\n")
 

@@ -1,6 +1,8 @@
 """How options are declared, and values that several commands read."""
 
+from collections.abc import Iterable
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, TypedDict, get_type_hints
 
 import torch
@@ -39,6 +41,20 @@ def read_numbers(text: str, kind: type, option: str) -> tuple:
         return tuple(kind(part) for part in text.split(","))
     except ValueError as error:
         raise ValueError(f"{option}: expected numbers between commas, such as 0,1,2, got {text!r}") from error
+
+
+def check_replaceable(paths: Iterable[Path], mark: str) -> None:
+    """Refuse to replace files of the user's: what exists is ours only if the first, a text, has the mark near its beginning.
+
+    Raises:
+        ValueError: it is not; the message names the first such file.
+    """
+    paths = list(paths)
+    if paths[0].is_file() and mark.encode() in paths[0].read_bytes()[:2000]:
+        return
+    for path in paths:
+        if path.exists():
+            raise ValueError(f"--out: expected a new name or one that this command wrote, but {path} is none; choose another")
 
 
 def choose_device(name: str) -> torch.device:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from cepkit.commands.options import choose_device, optional, read_numbers
+from cepkit.commands.options import check_replaceable, choose_device, optional, read_numbers
 from cepkit.learning.checkpoints import write_atomically
 from cepkit.rl.agent.qgpo_run import load_run
 from cepkit.rl.agent.run_folders import read_config, run_folders
@@ -111,10 +111,7 @@ def report(
     if not name.name:
         raise ValueError(f"--out: expected the name of a file, got {str(out)!r}")
     table, figure = (Path(f"{name}{suffix}") for suffix in (".md", ".png"))
-    known = table.is_file() and table.read_bytes().startswith(_HEADING.encode())
-    for path in (table, figure):
-        if path.exists() and not known:
-            raise ValueError(f"--out: expected a new name or that of a report, but {path} is none; choose another")
+    check_replaceable((table, figure), _HEADING)
     experiments: list[Experiment] = []
     for folder in dict.fromkeys(folders):
         found = find_experiments(folder)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -87,9 +88,13 @@ def test_it_finds_a_free_port_serves_a_page_and_ends_in_order_leaving_nothing(tm
                 policy, page = response.headers["Content-Security-Policy"], response.read().decode()
             assert f"<title>{title}</title>" in page and "Traceback" not in page and "from cepkit" not in page
             assert policy.startswith("default-src 'self'") and "http" not in policy
+            for name in ("/../../../../etc/passwd", "/voila/files/..%2f..%2f..%2fetc%2fpasswd", "/static/..%2f..%2fetc/passwd"):
+                with pytest.raises(urllib.error.HTTPError, match="40"):
+                    urllib.request.urlopen(address + name, timeout=60)
             process.send_signal(getattr(signal, ending))
             _, error = process.communicate(timeout=30)
         finally:
             process.terminate()  # not killed: it has kernels to end
-    assert process.returncode == 130 and error == "cepkit: stopped\n"
+    *refusals, last = error.splitlines()
+    assert process.returncode == 130 and last == "cepkit: stopped" and all(line.startswith("403 GET") for line in refusals)
     assert list(tmp_path.iterdir()) == []

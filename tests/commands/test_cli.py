@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+import torch
+from dataset_files import small_raw, write
 
 import cepkit
 from cepkit.commands import doctor
@@ -100,6 +103,36 @@ def test_demo_prints_the_table_and_writes_one_self_contained_page(capsys, tmp_pa
     assert "wine, beta = 2" in printed and printed.endswith(f"Pictures: {out / 'index.html'}\n")
     assert page.count("data:image/png;base64,") == 2 and "http" not in page and page.count("&lt;b&gt;wine") >= 2
     assert all(name in page for name in ("exact", "mean energy", "DPS", "LGD-MC", "no guidance", "two exact sets"))
+
+
+def test_the_demo_replaces_no_file_of_the_users(capsys, tmp_path):
+    for name in ("index.html", "samples.png"):
+        (tmp_path / name).write_text("mine")
+        assert main(["demo", "moons", "--samples", "50", "--out", str(tmp_path)]) == 2
+        assert f"but {tmp_path / name} is none" in capsys.readouterr().err and (tmp_path / name).read_text() == "mine"
+        (tmp_path / name).unlink()
+
+
+def test_missing_memory_is_one_line(capsys):
+    assert main(["demo", "moons", "--samples", "1000000000000"]) == 2
+    assert capsys.readouterr().err.startswith("cepkit: the memory of this machine is too small")
+
+
+def test_a_note_of_the_library_is_one_line_too(capsys, tmp_path):
+    raw = small_raw()
+    path = write(tmp_path / "mine.hdf5", raw | {"next_observations": raw["observations"]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(["data", "info", str(path)]) == 0
+    assert capsys.readouterr().err.startswith(
+        f"note: {path}: next_observations: 57 of 57 differ from the observation of the next"
+    )
+
+
+def test_doctor_says_when_fewer_threads_are_faster(capsys, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    main(["doctor"])
+    assert "2 thread(s); OMP_NUM_THREADS=1, set before Python starts" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

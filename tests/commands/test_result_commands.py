@@ -115,7 +115,7 @@ def test_a_report_replaces_no_file_that_is_none(capsys, tmp_path, monkeypatch):
     for name, asked in (("README.md", "README"), ("README.md", "README.md"), ("photo.png", "photo")):
         (tmp_path / name).write_text("mine")
         error = run(capsys, "report", folder, "--out", asked, code=2).err
-        assert f"--out: expected a new name or that of a report, but {name} is none" in error
+        assert f"--out: expected a new name or one that this command wrote, but {name} is none" in error
         assert (tmp_path / name).read_text() == "mine"
     for asked in (".", "/"):
         assert "expected the name of a file" in run(capsys, "report", folder, "--out", asked, code=2).err

@@ -44,6 +44,12 @@ def test_a_record_in_the_making_ends_the_reading(tmp_path):
         assert read_log(tmp_path)["loss/critic"] == ([10], [1.0])
 
 
+def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path):
+    (tmp_path / "events.out.tfevents.1").mkdir()
+    with pytest.raises(ValueError, match=r"events\.out\.tfevents\.1: expected an event log, got a folder"):
+        read_log(tmp_path)
+
+
 def test_another_file_is_refused(tmp_path):
     (tmp_path / "events.out.tfevents.1.x").write_bytes(b"\x03" + 11 * b"\0" + b"\xff\xff\xff" + 4 * b"\0")
     with pytest.raises(ValueError, match=r"events.out.tfevents.1.x: expected an event log"):

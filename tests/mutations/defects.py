@@ -474,8 +474,8 @@ DEFECTS = (
     ),
     Defect(
         "command-report",
-        "cepkit/commands/result_commands.py",
-        "if path.exists() and not known:",
+        "cepkit/commands/options.py",
+        "        if path.exists():",
         "if False:",
         "a report replaces a file of the user's",
         ("tests/commands/test_result_commands.py",),
