@@ -307,6 +307,17 @@ def check_scale(x: Tensor) -> None:
         warnings.warn(f"x: {narrow}; cepkit.from_points(x, energy) scales such points and leads back", stacklevel=3)
 
 
+def check_digits(energy: Tensor) -> None:
+    """Warn where energies (n,) lie so far from 0 that their dtype has rounded away how they differ."""
+    step, spread = float(energy.detach().abs().max()) * torch.finfo(energy.dtype).eps, float(energy.detach().std(correction=0))
+    if step > 0.01 * spread > 0:
+        warnings.warn(
+            f"energy: {energy.dtype} keeps steps of {step:.2g} of energies that differ by {spread:.2g}; pass float64, or "
+            "subtract a constant first, which changes nothing",
+            stacklevel=4,
+        )
+
+
 def effective_sample_size(log_weight: Tensor) -> Tensor:
     """(sum w)^2 / sum w^2 over the last axis: how many equally weighted samples the weights exp(log_weight) are worth."""
     weight = torch.softmax(log_weight, -1)

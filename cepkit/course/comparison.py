@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from tqdm import tqdm
 
 from cepkit import plots
 from cepkit.diffusion.denoisers import Denoiser
@@ -123,7 +124,7 @@ def compare(
 
     rows = []
     denoiser = ExactDenoiser(toy.truth, schedule) if denoiser is None else denoiser
-    for name, guidance in chosen.items():
+    for name, guidance in tqdm(chosen.items(), "measuring", leave=False, disable=None):  # in a terminal
         errors = tuple(
             float(guidance_error(guidance, toy.truth, t, beta, schedule, n=max(n, _FIELD_POINTS), generator=_seeded(seed)))
             for t in times

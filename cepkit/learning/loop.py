@@ -19,7 +19,7 @@ from cepkit.diffusion.process import perturb
 from cepkit.diffusion.schedules import Schedule, VPLinear
 from cepkit.learning.losses import LABELS, Info, cep_loss, denoising_loss, exp_energy_loss, mean_energy_loss, pooled_energy
 from cepkit.learning.networks import Fit, MLPDenoiser, MLPEnergy
-from cepkit.validation import LARGEST_INTEGER, Configuration, check_points, check_points_left, check_scale, one_per_point, setting
+from cepkit.validation import LARGEST_INTEGER, Configuration, check_digits, check_points, check_points_left, check_scale, one_per_point, setting
 
 OBJECTIVES = ("CEP", "MSE", "exp-MSE")
 PARTS = ("denoiser", "energy")
@@ -289,5 +289,6 @@ def check_data(x: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
     if x.ndim != 2 or len(x) < 2:
         raise ValueError(f"x: expected points of shape (n, D) with n >= 2, got {tuple(x.shape)}")
     one_per_point(energy, x, "energy")
+    check_digits(energy)
     energy = check_points(energy.detach().double(), None, name="energy")
     return x.detach().float(), energy.to(x.device)

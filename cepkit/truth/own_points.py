@@ -142,9 +142,12 @@ def _numbers(path: Path, rows: Sequence[tuple[int, list[str]]], width: int, sepa
     for number, row in rows:
         if len(row) != width:
             raise ValueError(f"x: expected {width} columns on every line of {path}, got {len(row)} on line {number}")
-        values = [_number(cell, separator) for cell in row]
-        if None in values:
-            raise ValueError(f"x: expected numbers in {path}, got {row[values.index(None)]!r} on line {number}")
+        try:
+            values = [*map(float, row)]
+        except ValueError:
+            values = [_number(cell, separator) for cell in row]
+            if None in values:
+                raise ValueError(f"x: expected numbers in {path}, got {row[values.index(None)]!r} on line {number}") from None
         table.append(values)
     return table
 

@@ -43,6 +43,16 @@ def test_it_opens_on_four_panels_with_everything_measured(lab):
     assert lab.status == {"busy": "", "failures": [""] * 4, "notes": [""] * 4}
 
 
+def test_a_beta_that_leaves_too_few_of_your_own_points_is_said_below_the_panels():
+    x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    lab = GuidanceLab(from_points(x, 100 * x[:, 0], std=0.3), ("exact",), **SMALL)
+    lab.settle()
+    assert "leaves weight to about 1 of 200 points" in lab.status["busy"]
+    lab.beta = 0.001
+    lab.settle()
+    assert lab.status["busy"] == ""
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("scale", 2.0), ("beta", 1.0), ("steps", 7), ("method", "ddim"), ("particles", 30), ("seed", 4)]
 )

@@ -193,14 +193,20 @@ def test_networks_know_the_scale_of_the_data():
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("level", [300.0, -300.0])
+@pytest.mark.parametrize("level", [300.0, -300.0, 1e6])
 def test_the_level_of_the_energies_changes_nothing(level, objective):
     """E + const has the same target."""
     x, energy = data()
-    energy = (energy * 8).round() / 8  # exact in float32 at any of these levels
+    energy = (energy * 8).round().double() / 8
     plain, moved = (trained(tiny(steps=30, objective=objective), x, e) for e in (energy, energy + level))
     points = torch.randn(50, 2, generator=seeded())
     torch.testing.assert_close(moved.guidance(points, 0.3), plain.guidance(points, 0.3), rtol=0.02, atol=0.02)
+
+
+def test_energies_that_float32_has_rounded_are_said():
+    x, energy = data("2spirals")
+    with pytest.warns(UserWarning, match=r"^energy: torch.float32 keeps steps of 0.12 of energies that differ by 0\.\d+; pass"):
+        Training(x, energy + 1e6, tiny())
 
 
 # -- every kind of training --------------------------------------------------------------------------------------------
