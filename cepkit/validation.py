@@ -5,7 +5,6 @@ import difflib
 import importlib
 import math
 import reprlib
-import warnings
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import ClassVar, Self
@@ -273,82 +272,3 @@ def import_extra(module: str) -> ModuleType:
         raise ValueError(
             f"this needs the package {package}, which does not import ({why}); add it with: pip install -e '.[rl]'"
         ) from error
-
-
-# -- data --------------------------------------------------------------------------------------------------------------
-
-_LARGE, _NARROW = 20.0, 0.05  # root mean square of a column that noise at t = 1 covers, and the spread that the least resolves
-_ENOUGH, _SHARE = 50, 0.25  # effective points, or this share of fewer than 200
-
-
-def off_scale(x: Tensor, blur: float = 0.0) -> tuple[str, str]:
-    """In words, the column of points (n, D), each blurred, that is too large for noise of variance 1, and the one too narrow."""
-    x = x.detach().double()
-    size, spread = (x.square().mean(0) + blur**2).sqrt(), x.std(0, correction=0)
-    moving = spread > 1e-6 * x.abs().amax(0)  # a column that is constant, but for rounding, may stay
-    wide = torch.where(moving, (spread**2 + blur**2).sqrt(), math.inf)
-    large, narrow = int(size.argmax()), int(wide.argmin())
-    return (
-        f"a root mean square of {size[large]:.3g} in column {large}, which the noise at t = 1 does not cover"
-        if size[large] > _LARGE
-        else "",
-        f"a spread of {wide[narrow]:.3g} in column {narrow}, which the least noise hides" if wide[narrow] < _NARROW else "",
-    )
-
-
-def check_scale(x: Tensor) -> None:
-    """Refuse points (n, D) that are too large for noise of variance 1, and warn of a column that is too narrow for it."""
-    large, narrow = off_scale(x)
-    if large:
-        raise ValueError(
-            f"x: expected points of about unit scale, got {large}; cepkit.from_points(x, energy) scales them and leads back"
-        )
-    if narrow:
-        warnings.warn(f"x: {narrow}; cepkit.from_points(x, energy) scales such points and leads back", stacklevel=3)
-
-
-def check_digits(energy: Tensor) -> None:
-    """Warn where energies (n,) lie so far from 0 that their dtype has rounded away how they differ."""
-    step, spread = float(energy.detach().abs().max()) * torch.finfo(energy.dtype).eps, float(energy.detach().std(correction=0))
-    if step > 0.01 * spread > 0:
-        warnings.warn(
-            f"energy: {energy.dtype} keeps steps of {step:.2g} of energies that differ by {spread:.2g}; pass float64, or "
-            "subtract a constant first, which changes nothing",
-            stacklevel=4,
-        )
-
-
-def effective_sample_size(log_weight: Tensor) -> Tensor:
-    """(sum w)^2 / sum w^2 over the last axis: how many equally weighted samples the weights exp(log_weight) are worth."""
-    weight = torch.softmax(log_weight, -1)
-    return 1 / weight.square().sum(-1)
-
-
-def few_points(energy: Tensor, beta: float, log_weight: Tensor | float = 0.0) -> str:
-    """In words, that exp(-beta E) leaves too few of many points to learn from, and a beta that leaves more; else empty.
-
-    Args:
-        energy: (n,).
-        log_weight: of the points before, (n,) or equal.
-    """
-
-    def left(beta: float) -> float:
-        return float(effective_sample_size(log_weight - beta * (energy - energy.amin()).double()))
-
-    low, high, found, all_points = 0.0, beta, left(beta), left(0.0)
-    enough = min(_ENOUGH, _SHARE * all_points)
-    if found >= enough or all_points < _ENOUGH:
-        return ""
-    for _ in range(60):
-        low, high = ((low + high) / 2, high) if left((low + high) / 2) >= enough else (low, (low + high) / 2)
-    return (
-        f"beta = {beta:g} leaves weight to about {found:.2g} of {len(energy):,} points, too few to learn from: "
-        f"the target is hardly more than these. beta = {0.95 * low:.2g} would leave {enough:.0f} or more"
-    )
-
-
-def check_points_left(energy: Tensor, beta: float) -> None:
-    """Warn where `few_points` has something to say."""
-    text = few_points(energy, beta)
-    if text:
-        warnings.warn(text, stacklevel=3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cepkit.validation import check_beta, check_name, check_number, check_points, check_time, check_time_shape, few_points
+from cepkit.validation import check_beta, check_name, check_number, check_points, check_time, check_time_shape
 
 
 @pytest.mark.parametrize("t", [0, 1, 0.25, np.float32(0.5), torch.tensor(0.5), torch.tensor([0.0, 1.0]), [0.1, 0.2]])
@@ -82,13 +82,3 @@ def test_integers_keep_all_their_digits(value):
 def test_an_integer_beyond_all_floats_is_refused():
     with pytest.raises(ValueError, match="^n: expected an integer"):
         check_number(10**400, name="n", integer=True)
-
-
-def test_few_points_are_many_points_of_which_few_count():
-    energy = torch.linspace(0, 1, 1000, dtype=torch.float64)
-    assert not few_points(energy, 3.0) and not few_points(energy[:40], 1e6) and not few_points(energy + 1e6, 3.0)
-    assert few_points(energy, 1e4) == few_points(energy + 2.0**20, 1e4) != ""
-    assert "of 1,000 points" in few_points(energy, 1e4) and not few_points(energy[:100], 20.0)
-    base = torch.full((1000,), -torch.inf, dtype=torch.float64)
-    base[:40] = 0.0
-    assert not few_points(energy, 1e4, base)  # there were no more before

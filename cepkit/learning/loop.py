@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from cepkit.calling import one_thread
+from cepkit.data_checks import check_suitable
 from cepkit.diffusion.guidance import LearnedGuidance
 from cepkit.diffusion.process import perturb
 from cepkit.diffusion.schedules import Schedule, VPLinear
 from cepkit.learning.losses import LABELS, Info, cep_loss, denoising_loss, exp_energy_loss, mean_energy_loss, pooled_energy
 from cepkit.learning.networks import Fit, MLPDenoiser, MLPEnergy
-from cepkit.validation import LARGEST_INTEGER, Configuration, check_digits, check_points, check_points_left, check_scale, one_per_point, setting
+from cepkit.validation import LARGEST_INTEGER, Configuration, check_points, one_per_point, setting
 
 OBJECTIVES = ("CEP", "MSE", "exp-MSE")
 PARTS = ("denoiser", "energy")
@@ -181,14 +182,14 @@ class Training(Stage):
         ValueError: shapes that do not fit, values that are not finite, or points too large for the noise. While iterating,
             `NonFiniteLoss`.
 
-    Warns where a column of points is too narrow for the noise, and where beta leaves too few points their weight.
+    Warns as `cepkit.data_checks.check_suitable` does.
     """
 
     def __init__(self, x: Tensor, energy: Tensor, config: TrainingConfig) -> None:
         self.config = config
-        x, energy = check_data(x, energy)
-        check_scale(x)
-        check_points_left(energy, config.beta)
+        given = energy
+        x, energy = check_data(x, given)
+        check_suitable(x, given, config.beta)
         # log mean exp(-beta E): CEP cannot see the zero of the energies while this keeps its labels near 1
         self.log_scale = float(torch.logsumexp(-config.beta * energy, 0) - math.log(len(energy)))
         if config.objective == "MSE":  # and the other losses would have to learn it
@@ -289,6 +290,5 @@ def check_data(x: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
     if x.ndim != 2 or len(x) < 2:
         raise ValueError(f"x: expected points of shape (n, D) with n >= 2, got {tuple(x.shape)}")
     one_per_point(energy, x, "energy")
-    check_digits(energy)
     energy = check_points(energy.detach().double(), None, name="energy")
     return x.detach().float(), energy.to(x.device)

@@ -19,10 +19,11 @@ import math
 import torch
 from torch import Tensor
 
+from cepkit.data_checks import effective_sample_size
 from cepkit.diffusion.denoisers import Denoiser, predict
 from cepkit.diffusion.process import PARAMETRISATIONS, Perturbed, convert, expand_time
 from cepkit.diffusion.schedules import Schedule
-from cepkit.validation import check_beta, check_name, check_number, effective_sample_size
+from cepkit.validation import check_beta, check_name, check_number
 
 LABELS = ("unnormalized", "normalized")
 Info = dict[str, Tensor]

@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from cepkit.validation import off_scale
+from cepkit.data_checks import off_scale
 
 _FAR_ENERGIES = 1e3  # spreads from 0, beyond which float32 would lose digits of their differences
 

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cepkit.data_checks import few_points
 from cepkit.truth.components import Components
 from cepkit.truth.exact import Mixture
 from cepkit.truth.quadrature import circle_nodes, interval_nodes, spacing, spiral_nodes
 from cepkit.truth.scaling import Scaling
-from cepkit.validation import check_name, check_number, few_points
+from cepkit.validation import check_name, check_number
 
 Recipe = Callable[[int, torch.Generator | None], tuple[Tensor, Tensor]]
 
