@@ -67,58 +67,6 @@ def check_time_shape(t: Tensor, batch: torch.Size, *, name: str = "t") -> Tensor
     return t
 
 
-def check_preserving(alpha: Tensor, sigma: Tensor) -> None:
-    """Refuse noise levels that are not variance preserving, or without signal, where no prediction of noise says what x_0 is."""
-    if alpha.device.type != "cpu" or not alpha.numel():
-        return
-    low, high = torch.aminmax((alpha.square() + sigma.square()).detach())
-    if not (float(low) > 0.999 and float(high) < 1.001 and float(alpha.detach().min()) > 0):
-        right = (alpha > 0) & ((alpha.square() + sigma.square() - 1).abs() < 1e-3)
-        first = int(right.flatten().int().argmin())
-        came = " and ".join(
-            f"{name}_t = {float(part.flatten()[first]):.4g}" for name, part in (("alpha", alpha), ("sigma", sigma))
-        )
-        raise ValueError(f"schedule: expected alpha_t > 0 and alpha_t^2 + sigma_t^2 = 1 at every t, got {came}")
-
-
-def check_levels(schedule: object, times: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a schedule's alpha and sigma at these times after checking that samplers can walk there."""
-    if not all(callable(getattr(schedule, name, None)) for name in ("alpha", "sigma", "log_snr", "t_from_log_snr")):
-        raise ValueError(f"schedule: expected a cepkit Schedule such as VPLinear(), got {type(schedule).__name__}")
-    alpha, sigma = schedule.alpha(times), schedule.sigma(times)
-    check_preserving(alpha, sigma)
-    return alpha, sigma
-
-
-def check_generator(generator: torch.Generator | None, device: torch.device) -> None:
-    """Refuse what is no generator, or one that draws on another kind of device."""
-    if not isinstance(generator, torch.Generator | None):
-        raise ValueError(f"generator: expected a torch.Generator or None, got {generator!r}")
-    if generator is not None and generator.device.type != device.type:
-        raise ValueError(f"generator: expected one on {device.type}, where the points are, got one on {generator.device}")
-
-
-def check_draw(
-    shape: tuple[int, ...], generator: torch.Generator | None, dtype: torch.dtype, device: torch.device | str | None
-) -> tuple[tuple[int, ...], torch.device]:
-    """Return the sizes and the device of points to be drawn, the generator's device where none is given."""
-    if not isinstance(shape, (tuple, list)) or len(shape) == 0:
-        raise ValueError(f"shape: expected a tuple of sizes such as (2000, 2), got {shape!r}")
-    shape = tuple(check_number(size, name="shape", low=0, high=LARGEST_INTEGER, integer=True) for size in shape)
-    if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype!r}")
-    given = generator.device if device is None and isinstance(generator, torch.Generator) else device
-    try:
-        device = torch.empty(0, device=given).device
-    except (RuntimeError, TypeError, AssertionError) as error:  # an unknown name, an unknown kind, or one that is not built in
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device: expected a device of this machine such as 'cpu', got {given!r} ({reason})") from error
-    check_generator(generator, device)
-    if device.type == "cpu" and (size := math.prod(shape) * dtype.itemsize) > 1e8:
-        check_memory(size, "shape")
-    return shape, device
-
-
 def as_float64(value: object, name: str) -> Tensor:
     """A float64 copy of a tensor or of anything NumPy reads as real numbers."""
     try:

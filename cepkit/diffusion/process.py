@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cepkit.calling import check_generator, check_preserving
 from cepkit.diffusion.schedules import Schedule
-from cepkit.validation import check_generator, check_name, check_points, check_preserving, check_time, check_time_shape
+from cepkit.validation import check_name, check_points, check_time, check_time_shape
 
 PARAMETRISATIONS = ("eps", "score", "x0", "v")
 

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cepkit.calling import check_denoiser, evaluation_mode, modules_of
+from cepkit.calling import check_denoiser, check_draw, check_generator, check_levels, evaluation_mode, modules_of
 from cepkit.diffusion.denoisers import Denoiser, predict
 from cepkit.diffusion.process import expand_time
 from cepkit.diffusion.schedules import Schedule
-from cepkit.validation import check_draw, check_generator, check_levels, check_name, check_number, check_points, check_time
+from cepkit.validation import check_name, check_number, check_points, check_time
 
 METHODS = ("dpmpp2m", "ddim", "sde")
 SPACINGS = ("log_snr", "time")
