@@ -4,11 +4,13 @@ One colour map per quantity throughout the course, all safe for the colour-blind
 `viridis`, errors `magma`. Estimators keep one colour each (`ESTIMATOR_COLOURS`).
 """
 
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
@@ -236,3 +238,10 @@ def figure_one(axes: np.ndarray, toy: Toy, beta: float, times: Sequence[float], 
         for ax in column:
             ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
     return axes
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file on white."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110, facecolor="white")
+    return stream.getvalue()

@@ -1,4 +1,4 @@
-"""Scripts and style sheets for the browser, and tensors and colour maps as bytes that they read."""
+"""Scripts and style sheets for the browser, tensors and colour maps as bytes that they read, and whole pages."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from matplotlib import colormaps
 from torch import Tensor
 
 from cepkit import plots
+from cepkit.learning.checkpoints import make_folder, write_atomically
 
 _LEVELS, _BLANK = 254, 255
 _SHARED = Path(__file__).parent / "js"
@@ -17,6 +18,18 @@ def joined(folder: Path, *names: str) -> str:
     """These files of `folder`, or else of the shared scripts, one after the other: "draw.js", "lab.js" make one ES module."""
     paths = [folder / name if (folder / name).is_file() else _SHARED / name for name in names]
     return "\n".join(path.read_text(encoding="utf-8") for path in paths)
+
+
+def save_page(path: str | Path, text: str) -> Path:
+    """Write a page and return its path; a folder that does not exist is made. What UTF-8 cannot hold, as in a name, becomes "?".
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full; the message names the file, and an old one stays.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    write_atomically(path, text.encode("utf-8", errors="replace"))
+    return path
 
 
 def colour_tables() -> dict:

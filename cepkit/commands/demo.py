@@ -8,9 +8,12 @@ import jinja2
 from matplotlib.figure import Figure
 from tyro.conf import Positional, arg
 
+from cepkit import plots
+from cepkit.canvas.to_browser import save_page
 from cepkit.commands.options import check_replaceable
 from cepkit.course.comparison import compare, errors_figure, samples_figure
 from cepkit.diffusion.schedules import VPLinear
+from cepkit.learning.checkpoints import make_folder, write_atomically
 from cepkit.learning.data_source import DataSource
 from cepkit.truth.fields import toy_estimators
 
@@ -36,7 +39,7 @@ def demo(
     check_replaceable((path, out / "samples.png", out / "errors.png"), _TITLE)
     chosen, schedule = DataSource(toy).toy(), VPLinear()
     comparison = compare(chosen, beta, schedule, n=samples)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     errors = errors_figure(chosen, toy_estimators(chosen, beta, schedule), beta, _TIME, schedule)
     template = Path(__file__).with_name("pages") / "demo.html.j2"
     page = jinja2.Template(template.read_text(encoding="utf-8"), autoescape=True).render(
@@ -46,11 +49,12 @@ def demo(
         t=_TIME,
         table=comparison._repr_html_(),
     )
-    path.write_text(page, encoding="utf-8")
+    save_page(path, page)
     print(*filter(None, (chosen.about, chosen.few_points(beta))), f"{comparison}\n\nPictures: {path}", sep="\n")
 
 
 def _png(figure: Figure, path: Path) -> str:
     """Save the figure and return the same bytes for embedding in the page."""
-    figure.savefig(path, dpi=110, facecolor="white")
-    return base64.b64encode(path.read_bytes()).decode()
+    picture = plots.png(figure)
+    write_atomically(path, picture)
+    return base64.b64encode(picture).decode()

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from cepkit import plots
 from cepkit.commands.options import check_replaceable, choose_device, optional, read_numbers
-from cepkit.learning.checkpoints import write_atomically
+from cepkit.learning.checkpoints import make_folder, write_atomically
 from cepkit.rl.agent.qgpo_run import load_run
 from cepkit.rl.agent.run_folders import read_config, run_folders
 from cepkit.rl.envs.engines import Environment, find_environment
@@ -119,7 +120,7 @@ def report(
             raise ValueError(f"{folder}: expected runs that have been evaluated, found none; first: cepkit eval {folder}")
         experiments += found
     text = leaderboard(experiments)
-    table.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(table.parent)
     write_atomically(table, (text + "\n").encode())
-    scale_figure(experiments).savefig(figure, dpi=110, facecolor="white")
+    write_atomically(figure, plots.png(scale_figure(experiments)))
     print(f"{text}\n\nWritten: {table}, {figure}")

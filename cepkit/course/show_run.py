@@ -1,6 +1,5 @@
 """A trained run beside the truth: a table of errors and one figure."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,9 +96,7 @@ def show_run(folder: str | Path, *, n: int = 2000) -> tuple[str, Comparison, Pat
     headline = "\n".join(filter(None, (headline, toy.about, toy.few_points(config.beta))))
     path = folder / "figure.png" if toy.dim == 2 else None
     if path is not None:
-        picture = io.BytesIO()
-        _figure(run, toy, denoiser, known["exact"]).savefig(picture, format="png", dpi=110, facecolor="white")
-        write_atomically(path, picture.getvalue())
+        write_atomically(path, plots.png(_figure(run, toy, denoiser, known["exact"])))
     return headline, table, path
 
 

@@ -1,7 +1,6 @@
 """The report: findings in words, the arrays behind the pictures, text in a terminal, one self-contained page."""
 
 import base64
-import io
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
+from cepkit import plots
+from cepkit.canvas.to_browser import save_page
 from cepkit.debugger.findings import SEVERITIES, Finding
 from cepkit.debugger.pictures import PICTURES
 from cepkit.validation import check_name
@@ -79,15 +80,11 @@ class Report:
         pictures = []
         for picture in PICTURES.values():
             if picture.needs in self.arrays:
-                figure, stream = Figure(figsize=(4.6, 3.8), layout="constrained", facecolor="white"), io.BytesIO()
+                figure = Figure(figsize=(4.6, 3.8), layout="constrained", facecolor="white")
                 picture.draw(figure.add_subplot(), self.arrays)
-                figure.savefig(stream, format="png", dpi=110)
-                pictures.append((picture.caption, base64.b64encode(stream.getvalue()).decode()))
+                pictures.append((picture.caption, base64.b64encode(plots.png(figure)).decode()))
         return _TEMPLATE.render(report=self, pictures=pictures, whole_page=whole_page)
 
     def save(self, path: str | Path) -> Path:
-        """Write one page that needs nothing else, pictures inside, and return its path; missing folders are made."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self._html(whole_page=True), encoding="utf-8", errors="replace")
-        return path
+        """Write one page that needs nothing else, pictures inside, and return its path; errors as `save_page` of the canvas."""
+        return save_page(path, self._html(whole_page=True))

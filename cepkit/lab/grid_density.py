@@ -87,11 +87,10 @@ class GridDensity:
 
 def kept(values: OrderedDict, most: int, key: tuple, make: Callable[[], Any]) -> Any:
     """The value under this key, made when it is first asked for; of more than `most` the one not used for longest goes."""
-    if key not in values:
-        values[key] = make()
-        if len(values) > most:
-            values.popitem(last=False)
-    values.move_to_end(key)
+    value = values.pop(key, None)
+    values[key] = make() if value is None else value
+    if len(values) > most:
+        values.popitem(last=False)
     return values[key]
 
 

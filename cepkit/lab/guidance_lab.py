@@ -9,7 +9,8 @@ from pathlib import Path
 import traitlets
 
 from cepkit import plots
-from cepkit.canvas.to_browser import colour_tables, joined, pack_binary
+from cepkit.calling import words_of
+from cepkit.canvas.to_browser import colour_tables, joined, pack_binary, save_page
 from cepkit.canvas.worker import Worker
 from cepkit.diffusion.denoisers import Denoiser
 from cepkit.lab.controls import LAYERS, SETTINGS, LabControls
@@ -118,14 +119,12 @@ class GuidanceLab(LabControls):
 
         Raises:
             ValueError: fewer than two scales, no seed, or more of them than fit into a page of `page.LARGEST` bytes.
+            OSError: as `cepkit.canvas.to_browser.save_page`.
         """
         self.settle()
         view = {name: getattr(self, name) for name in (*LAYERS, "setup")} | {"status": {**self.status, "busy": ""}}
         text = lab_page(self.simulation, self.settings, view, scales, seeds)
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="replace")  # a name may hold what UTF-8 cannot
-        return path
+        return save_page(path, text)
 
     # -- controls --------------------------------------------------------------------------------------------------
 
@@ -268,4 +267,4 @@ class GuidanceLab(LabControls):
         self.status = {"busy": busy, "failures": failures, "notes": notes}
 
     def _show_error(self, error: Exception) -> None:
-        self._set_status(f"Cannot draw this: {type(error).__name__}: {error}")
+        self._set_status(f"Cannot draw this: {words_of(error)}")

@@ -5,13 +5,14 @@ goes on without guidance.
 """
 
 import math
-import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from cepkit.calling import evaluation_mode, field_fault, modules_of, words_of
 from cepkit.diffusion.guidance import ZeroGuidance
 from cepkit.diffusion.schedules import Schedule
 from cepkit.lab.gridded import GriddedTruth
@@ -44,40 +45,40 @@ class Guard:
 
     def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
         """The guidance at x_t (..., 2), zero where there is none."""
-        value = self._evaluate(self.field, x_t, t, x_t.shape, "guidance")
+        value = self._evaluate(self.field, x_t, t, per_point=False)
         return torch.zeros_like(x_t) if value is None else value
 
     def energy(self, x_t: Tensor, t: Tensor | float) -> Tensor | None:
         """The energy at x_t, shape (...), or None where the estimator has none."""
         field = getattr(self.field, "energy", None)
-        return self._evaluate(field, x_t, t, x_t.shape[:-1], "energy") if callable(field) else None
+        return self._evaluate(field, x_t, t, per_point=True) if callable(field) else None
 
-    def _evaluate(self, field: Field | None, x_t: Tensor, t: Tensor | float, shape: torch.Size, what: str) -> Tensor | None:
+    @cached_property
+    def _modules(self) -> list[nn.Module]:
+        return modules_of(self.field)
+
+    def _evaluate(self, field: Field | None, x_t: Tensor, t: Tensor | float, *, per_point: bool) -> Tensor | None:
         if field is None or self.failure:
             return None
         try:
             # copies: a callable that changes its arguments in place must not move the other panels' particles
-            value = field(x_t.clone(), t.clone() if isinstance(t, Tensor) else t)
-            wrong = _wrong(value, x_t, shape, what)
-        except Exception as error:  # of the user's code; this text survives an exception whose own `str` fails
-            wrong = "raised " + "".join(traceback.format_exception_only(error)).strip()
+            with evaluation_mode(self._modules):
+                value = field(x_t.clone(), t.clone() if isinstance(t, Tensor) else t)
+            fault = field_fault(value, x_t, per_point=per_point)
+            wrong = f"expected {fault.expected}, got {fault.came}" if fault else _not_finite(value)
+        except Exception as error:  # of the user's code
+            wrong = f"raised {words_of(error)}"
         if wrong:
             self.failure = f"{self.name} at t = {float(t):.3g}: {wrong}"
             return None
         return value.detach().to(x_t.dtype)
 
 
-def _wrong(value: object, x_t: Tensor, shape: torch.Size, what: str) -> str:
-    if not isinstance(value, Tensor):
-        return f"expected {what} as a tensor, got {type(value).__name__}"
-    if value.shape != shape:
-        return f"expected {what} of shape {tuple(shape)}, got {tuple(value.shape)}"
-    if value.device != x_t.device:
-        return f"expected {what} on {x_t.device}, got it on {value.device}"
+def _not_finite(value: Tensor) -> str:
     if math.isfinite(float(value.detach().sum())):  # one pass; only sums beyond the largest number are looked at again
         return ""
     bad = int((~torch.isfinite(value)).sum())
-    return f"{bad} of {value.numel()} values of the {what} are NaN or infinite" if bad else ""
+    return f"{bad} of {value.numel()} values are NaN or infinite" if bad else ""
 
 
 class Estimators:

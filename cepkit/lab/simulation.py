@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cepkit import plots
+from cepkit.calling import check_denoiser
 from cepkit.diffusion.denoisers import Denoiser, FunctionDenoiser
 from cepkit.diffusion.sampling import METHODS, initial_noise, time_grid, walk
 from cepkit.diffusion.schedules import VPLinear
@@ -95,7 +96,7 @@ class Simulation:
         train_steps: optimiser steps of each network.
 
     Raises:
-        ValueError: a toy of other dimension, an unknown name, or a value that is not callable.
+        ValueError: a toy of other dimension, an unknown name, a value that is not callable, or no denoiser.
     """
 
     def __init__(
@@ -104,7 +105,8 @@ class Simulation:
     ) -> None:  # fmt: skip
         if toy.dim != 2:
             raise ValueError(f"toy: expected a two-dimensional toy to draw, got {toy.dim} dimensions")
-        self.toy, self._denoiser, self.schedule = toy, denoiser, VPLinear() if denoiser is None else denoiser.schedule
+        self.toy, self._denoiser = toy, denoiser if denoiser is None else check_denoiser(denoiser)
+        self.schedule = VPLinear() if denoiser is None else denoiser.schedule
         # noise at t = 1 lies round the origin, and a point outside all tables costs as much as a thousand inside
         reach = max(1.3 * toy.extent, 4.2 + max(abs(c) for c in toy.centre))
         wider = GriddedTruth(toy.truth, centre=toy.centre, extent=_WIDER * reach, side=TABLE_SIDE)

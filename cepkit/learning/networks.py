@@ -79,11 +79,15 @@ class _PointNetwork(nn.Module):
     def _scaled(self, x_t: Tensor, t: Tensor | float) -> Scaled:
         check_points(x_t, self.dim)
         t, x_t = expand_time(t, x_t), x_t.to(self.std.dtype)
-        alpha, sigma = self.schedule.alpha(t).to(x_t), self.schedule.sigma(t).to(x_t)
+        # a network in half precision is told the noise level with all its digits
+        exact = {"device": x_t.device, "dtype": torch.promote_types(x_t.dtype, torch.float32)}
+        levels = [level.to(**exact) for level in (self.schedule.alpha(t), self.schedule.sigma(t))]
+        features = level_features(*(level.squeeze(-1) if level.ndim else level for level in levels))
+        alpha, sigma = (level.to(x_t) for level in levels)
         signal = alpha * self.std
         inverse = 1 / (signal.square() + sigma.square())
         centred, root = x_t - alpha * self.mean, inverse.sqrt()
-        embedded = self.time(level_features(*(level.squeeze(-1) if level.ndim else level for level in (alpha, sigma))))
+        embedded = self.time(features.to(x_t))
         known, uncertainty = signal.square() * inverse, sigma * root
         return Scaled(centred * root, centred * (signal * inverse), alpha, sigma, known, uncertainty, embedded)
 

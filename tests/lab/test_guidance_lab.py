@@ -13,6 +13,7 @@ import pytest
 import torch
 from ipywidgets.widgets.widget import _instances as registered
 
+from cepkit.diffusion.denoisers import FunctionDenoiser
 from cepkit.diffusion.schedules import VPLinear
 from cepkit.lab import BUILT_IN, GuidanceLab
 from cepkit.lab.controls import FIELDS, HEATS, LAYERS, SETTINGS
@@ -178,11 +179,59 @@ def test_a_callable_that_fails_is_named_in_its_panel_and_the_sliders_go_on():
     lab = GuidanceLab("moons", {"exact": None, "late": fails_late, "flat": lambda x, t: x[..., 0]}, **SMALL)
     exact, late, flat = lab.status["failures"]
     assert exact == "" and "late at t = " in late and "out of range" in late
-    assert "flat at t = 1: expected guidance of shape (40, 2), got (40,)" in flat
+    assert "flat at t = 1: expected a tensor of the shape of x_t (40, 2), got (40,)" in flat
     assert np.abs(particles(lab)[1]).min() > 10 and np.abs(particles(lab)[0, -1]).max() < 5  # out of sight, and not
     before = lab.paths["data"]
     lab.scale = 2.0
     assert lab.paths["data"] != before and lab.chart["errors"][1][-1] is None and lab.chart["errors"][0][-1] == 0
+
+
+class Wordless(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+def stops(x_t, t):
+    raise StopIteration
+
+
+def wordless(x_t, t):
+    raise Wordless
+
+
+@pytest.mark.parametrize(("function", "came"), [(stops, "got StopIteration"), (wordless, "<exception str() failed>")])
+def test_a_denoiser_that_fails_is_named_however_it_does(function, came):
+    lab = GuidanceLab("moons", ("exact",), denoiser=FunctionDenoiser(function, VPLinear(), "eps"), **SMALL)
+    assert came in lab.status["busy"]
+    panels = GuidanceLab("moons", {"exact": None, "mine": function}, **SMALL)
+    assert panels.status["failures"][0] == "" and panels.status["failures"][1].startswith("mine at t = 1: raised")
+
+
+@pytest.mark.parametrize("denoiser", [lambda x_t, t: x_t, FunctionDenoiser(torch.tanh, None, "eps"), "exact"])
+def test_what_is_no_denoiser_is_refused(denoiser):
+    with pytest.raises(ValueError, match="^denoiser: expected .*got"):
+        GuidanceLab("moons", ("exact",), denoiser=denoiser, **SMALL)
+
+
+def test_a_panel_that_changes_its_arguments_moves_no_other_panel():
+    def greedy(x_t, t):
+        value = -x_t.clone()
+        x_t.detach().numpy()[:] = 0
+        if torch.is_tensor(t):
+            t.zero_()
+        return value
+
+    panels = ("DPS", "exact"), {"DPS": None, "mine": greedy, "exact": None}
+    alone, beside = (GuidanceLab("moons", chosen, **SMALL) for chosen in panels)
+    assert beside.status["failures"] == [""] * 3
+    np.testing.assert_array_equal(particles(beside)[[0, 2]], particles(alone))
+
+
+def test_a_network_in_a_panel_runs_in_evaluation_mode():
+    network = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(2, 2)).train()
+    first, second = (GuidanceLab("moons", {"mine": lambda x_t, t: network(x_t)}, **SMALL) for _ in range(2))
+    np.testing.assert_array_equal(particles(first), particles(second))
+    assert network.training and network[0].training
 
 
 def test_work_that_fails_is_reported_and_a_later_setting_tries_again(monkeypatch):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -94,3 +96,19 @@ def test_mistakes_are_named(lab, tmp_path, given, message):
     with pytest.raises(ValueError, match=message):
         lab.save_html(tmp_path / "x.html", **given)
     assert not (tmp_path / "x.html").exists()
+
+
+def test_a_full_disk_is_said_and_the_old_page_stays(lab, tmp_path, monkeypatch):
+    path = lab.save_html(tmp_path / "lab.html", scales=(0, 1), seeds=(0,))
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"could not write .*lab.html \(No space left on device\)"):
+        lab.save_html(path, scales=(0, 2), seeds=(0,))
+    assert path.read_bytes() == before and [one.name for one in tmp_path.iterdir()] == ["lab.html"]
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"could not make the folder .*file"):
+        lab.save_html(tmp_path / "file" / "lab.html", scales=(0, 1), seeds=(0,))

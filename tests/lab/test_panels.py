@@ -36,10 +36,10 @@ def wordless(x_t, t):
     [
         (boom, "raised RuntimeError: no such layer"),
         (wordless, "raised test_panels.Wordless: <exception str() failed>"),
-        (lambda x, t: x[..., 0], "expected guidance of shape (5, 2), got (5,)"),
-        (lambda x, t: x / 0, "10 of 10 values of the guidance are NaN or infinite"),
-        (lambda x, t: None, "expected guidance as a tensor, got NoneType"),
-        (lambda x, t: x.to("meta"), "expected guidance on cpu, got it on meta"),
+        (lambda x, t: x[..., 0], "expected a tensor of the shape of x_t (5, 2), got (5,)"),
+        (lambda x, t: x / 0, "10 of 10 values are NaN or infinite"),
+        (lambda x, t: None, "expected a tensor of the shape of x_t (5, 2), got NoneType"),
+        (lambda x, t: x.to("meta"), "expected a tensor on cpu, as x_t is, got one on meta"),
     ],
 )
 def test_a_guard_says_which_estimator_which_time_and_what_came(field, what):
@@ -62,7 +62,7 @@ def test_an_energy_that_fails_is_named_too(schedule):
             return x_t
 
     guard = Guard("mine", Wrong(TOY.truth, 3.0, schedule))
-    assert guard.energy(X, 0.3) is None and "expected energy of shape (5,)" in guard.failure
+    assert guard.energy(X, 0.3) is None and "expected one energy per point, shape (5,), got (5, 2)" in guard.failure
 
 
 def test_every_built_in_is_known_and_none_guides_nowhere(schedule):

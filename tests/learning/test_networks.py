@@ -8,7 +8,7 @@ from checks import finite_differences, noisy_points, seeded, toy_named
 
 from cepkit.diffusion.denoisers import Denoiser, predict
 from cepkit.diffusion.schedules import VPLinear
-from cepkit.learning.networks import GaussianGuess, MLPDenoiser, MLPEnergy
+from cepkit.learning.networks import GaussianGuess, MLPDenoiser, MLPEnergy, level_features
 
 LINEAR = VPLinear()
 SMALL = {"width": 8, "layers": 2, "waves": 3}
@@ -253,3 +253,23 @@ def test_bad_input_is_refused_by_name(case):
     make, argument = BAD[case]
     with pytest.raises(ValueError, match=f"^{argument}: expected .*got"):
         make()
+
+
+@pytest.mark.parametrize("kind", ["denoiser", "energy"])
+def test_a_half_network_is_told_the_noise_level_with_all_its_digits(kind):
+    """Its embedding of time is that of the whole network, rounded once: sigma in bfloat16 alone moves log_snr by up to 0.02."""
+    net, seen = NETS[kind](), []
+    net.time.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    for t in (0.003, 0.3, torch.linspace(1e-3, 1, 7)):
+        net.float()(points(7, 2), t)
+        net.bfloat16()(points(7, 2), t)
+        whole, half = seen[-2:]
+        assert half.dtype == torch.bfloat16 and torch.equal(half, whole.bfloat16())
+
+
+def test_autocast_leaves_the_embedding_of_time_whole(schedule):
+    t = torch.linspace(1e-3, 1, 7)
+    levels = schedule.alpha(t), schedule.sigma(t)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = level_features(*levels)
+    assert torch.equal(mixed, level_features(*levels)) and mixed.dtype == torch.float32

@@ -10,6 +10,7 @@ import torch
 import traitlets
 from torch import Tensor
 
+from cepkit.calling import words_of
 from cepkit.canvas.to_browser import colour_tables, joined, pack_binary, pack_picture
 from cepkit.canvas.worker import Worker
 from cepkit.canvas.working_widget import WorkingWidget
@@ -134,7 +135,7 @@ class MazeLab(WorkingWidget):
         self._worker.start()
 
     def _show_error(self, error: Exception) -> None:
-        self.status = f"Cannot draw this: {type(error).__name__}: {error}"
+        self.status = f"Cannot draw this: {words_of(error)}"
 
     # -- work, in pieces -----------------------------------------------------------------------------------------------
 
