@@ -1,13 +1,10 @@
 """Checks at the public boundary: each failure is a `ValueError` that names the argument, what was expected and what came."""
 
-import dataclasses
 import difflib
 import importlib
 import math
-import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from types import ModuleType
-from typing import ClassVar, Self
 
 import numpy as np
 import psutil
@@ -105,14 +102,6 @@ def check_beta(beta: float) -> float:
     return check_number(beta, name="beta", low=0.0)
 
 
-def check_keys(values: Mapping[str, object], kind: type, *, name: str) -> None:
-    """Refuse settings that the dataclass `kind` does not have, by name, and what is no mapping at all."""
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{name}: expected a mapping of settings, got {type(values).__name__}")
-    for key in values:
-        check_name(key, [entry.name for entry in dataclasses.fields(kind)], name=f"{name} key")
-
-
 def check_name(value: str, known: Iterable[str], *, name: str) -> str:
     """Return `value` if it is one of `known`; the error lists them and the nearest one."""
     known = list(known)
@@ -129,82 +118,6 @@ def check_memory(size: float, name: str) -> None:
     if size > free:
         found = f"{size / 1e9:,.1f} GB" if size < 1e15 else f"{size / 1e9:.1e} GB"
         raise ValueError(f"{name}: expected at most the {free / 1e9:,.1f} GB of memory that are free here, got {found}")
-
-
-_MOST_VALUES = 100  # in a sequence of settings
-
-
-def setting(default: object, *, low: float = -math.inf, high: float = math.inf, choices: Iterable = ()) -> object:
-    """A field of `Configuration` with its default and what it may hold.
-
-    The default decides the kind: True or False, an integer, a number, one of the names in `choices`, or a sequence of at least
-    one of these (names each once).
-    """
-    return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": tuple(choices)})
-
-
-class Configuration:
-    """Base of the frozen dataclasses that hold a configuration: checked when made, written to JSON and read back.
-
-    Numbers of any library become plain ones. A field whose annotation has no default is left to the subclass.
-
-    Attributes:
-        title: what error messages call the mapping that is read.
-        fixed: settings of earlier versions, with the value that is now the only one.
-
-    Raises:
-        ValueError: a value of another kind or out of range; the message names the field.
-    """
-
-    title: ClassVar[str] = "config"
-    fixed: ClassVar[Mapping[str, object]] = {}
-
-    def __post_init__(self) -> None:
-        for entry in dataclasses.fields(self):
-            if entry.default is not dataclasses.MISSING:
-                value = _checked_setting(entry.name, getattr(self, entry.name), entry.default, entry.metadata)
-                object.__setattr__(self, entry.name, value)
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> Self:
-        """The configuration that `to_dict` described; missing keys take their defaults, and `fixed` settings are dropped.
-
-        Raises:
-            ValueError: no mapping, an unknown key (by name), a value out of range, or one without a default that is missing.
-        """
-        current = {key: value for key, value in values.items() if key not in cls.fixed} if isinstance(values, Mapping) else values
-        check_keys(current, cls, name=cls.title)
-        for key in values.keys() - current.keys():
-            if values[key] != cls.fixed[key]:
-                raise ValueError(f"{key}: expected {cls.fixed[key]!r}, the only value in this version, got {values[key]!r}")
-        for entry in dataclasses.fields(cls):
-            if entry.default is dataclasses.MISSING and entry.name not in current:
-                raise ValueError(f"{cls.title}: expected a {entry.name}, got none")
-        return cls(**current)
-
-
-def _checked_setting(name: str, value: object, default: object, limits: Mapping[str, object]) -> object:
-    if isinstance(default, tuple):
-        if not isinstance(value, (tuple, list)) or not 0 < len(value) <= _MOST_VALUES:
-            raise ValueError(f"{name}: expected a sequence of 1 to {_MOST_VALUES} values, got {reprlib.repr(value)}")
-        checked = tuple(_checked_setting(name, part, default[0], limits) for part in value)
-        if isinstance(default[0], str) and len(set(checked)) != len(checked):
-            raise ValueError(f"{name}: expected each name once, got {value!r}")
-        return checked
-    if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise ValueError(f"{name}: expected True or False, got {value!r}")
-        return value
-    choices, low, high = (limits.get(key, other) for key, other in (("choices", ()), ("low", -math.inf), ("high", math.inf)))
-    if isinstance(default, str):
-        return check_name(value, choices, name=name)
-    whole = isinstance(default, int)
-    return check_number(value, name=name, low=low, high=min(high, LARGEST_INTEGER) if whole else high, integer=whole)
 
 
 def import_extra(module: str) -> ModuleType:

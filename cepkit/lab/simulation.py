@@ -21,9 +21,10 @@ from cepkit.lab.gridded import GriddedTruth
 from cepkit.lab.measures import FieldMeasures, Measures, SampleMeasures
 from cepkit.lab.panels import Estimators, Guard
 from cepkit.lab.tabulated import Field, GuidedScores, table_of
+from cepkit.settings import Configuration, setting
 from cepkit.truth.metrics import reference_size
 from cepkit.truth.toys import Toy
-from cepkit.validation import LARGEST_INTEGER, Configuration, setting
+from cepkit.validation import LARGEST_INTEGER
 
 TABLE_SIDE, COARSE_SIDE = 112, 45
 MAP_SIDE = 49  # odd, so that every second point is a symmetric grid of arrows

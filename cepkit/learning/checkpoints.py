@@ -3,28 +3,21 @@
 Tensors are stored as safetensors, which holds numbers and text only: nothing is unpickled.
 """
 
-import dataclasses
 import hashlib
 import json
 import os
-import reprlib
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import NoneType
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TypeVar
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from cepkit.validation import LARGEST_INTEGER, Configuration, check_number
+from cepkit.settings import parsed
 
 T = TypeVar("T")
-Size = Annotated[int, 1, 10**6]  # of a point, a state or an action
-Steps = Annotated[int, 1, LARGEST_INTEGER]
-_WORDS = {str: "a text", bool: "true or false", int: "an integer", float: "a finite number", list: "a list", dict: "a mapping"}
 _SEAL = "cepkit"  # the one entry of a file's metadata: a checksum, a space, and the words in JSON
 
 
@@ -80,52 +73,6 @@ def read_json(path: Path, kind: type[T]) -> T:
         raise ValueError(f"{path}: expected JSON, but it does not read ({error})") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def parsed(value: object, kind: Any, place: str) -> Any:
-    """Return a value read from JSON as an annotation asks.
-
-    Args:
-        kind: a text, number or truth value, `Annotated[int, low, high]`, `X | None`, `list[X]`, `dict[str, X]`, a `Configuration`
-            or a dataclass. Its fields without a default must be there; further keys are let be.
-        place: of the value in its file, for messages.
-
-    Raises:
-        ValueError: it is of another kind; the message names place, expectation and value.
-    """
-    plain, parts = get_origin(kind) or kind, get_args(kind)
-    if NoneType in parts:
-        return None if value is None else parsed(value, parts[0], place)
-    if plain is Annotated:
-        return check_number(parsed(value, parts[0], place), name=place, low=parts[1], high=parts[2], integer=True)
-    at, inner = f"{place}: " if place else "", f"{place}." if place else ""
-    if issubclass(plain, Configuration):
-        try:
-            made = plain.from_dict(value)
-        except ValueError as error:
-            raise ValueError(f"{at}{error}") from error
-        missing = [name for name in made.to_dict() if name not in value]
-        if missing:  # a default might not be what it was
-            raise ValueError(f"{at}expected the key {missing[0]}, found {', '.join(value)}")
-        return made
-    if plain in (int, float):
-        largest = LARGEST_INTEGER if plain is int else sys.float_info.max
-        right = type(value) in (int, plain) and abs(value) <= largest
-    else:
-        right = type(value) is (plain if plain in _WORDS else dict)
-    if not right:
-        raise ValueError(f"{at}expected {_WORDS.get(plain, 'a mapping')}, got {reprlib.repr(value)}")
-    if plain is list and parts:
-        return [parsed(part, parts[0], f"{place}[{index}]") for index, part in enumerate(value)]
-    if plain is dict and parts:
-        return {key: parsed(part, parts[1], f"{inner}{key}") for key, part in value.items()}
-    if plain in _WORDS:
-        return value
-    hints, needed = get_type_hints(plain, include_extras=True), dataclasses.MISSING
-    for entry in dataclasses.fields(plain):
-        if entry.name not in value and entry.default is needed:
-            raise ValueError(f"{at}expected the key {entry.name}, found {', '.join(value) or 'none'}")
-    return plain(**{name: parsed(value[name], hints[name], f"{inner}{name}") for name in hints if name in value})
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cepkit.settings import Configuration, setting
 from cepkit.truth.own_points import from_points
 from cepkit.truth.toys import TOYS, Toy, make_toy
-from cepkit.validation import LARGEST_INTEGER, Configuration, check_memory, check_name, setting
+from cepkit.validation import LARGEST_INTEGER, check_memory, check_name
 
 
 @dataclass(frozen=True)

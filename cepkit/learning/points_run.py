@@ -17,11 +17,12 @@ from torch import Tensor
 
 from cepkit import __version__
 from cepkit.diffusion.guidance import LearnedGuidance
-from cepkit.learning.checkpoints import Size, Steps, fill, load_tensors, make_folder, save_tensors, write_json
+from cepkit.learning.checkpoints import fill, load_tensors, make_folder, save_tensors, write_json
 from cepkit.learning.data_source import DataSource, fingerprint
 from cepkit.learning.loop import Stage, Training, TrainingConfig, build_networks, check_data
 from cepkit.learning.networks import MLPDenoiser
 from cepkit.learning.run import CONFIG, COPIES, Run, averages_of, read_written, step_of, weight_bytes
+from cepkit.settings import Size, Steps
 from cepkit.truth.metrics import ErrorProbe
 from cepkit.truth.scaling import Scaling
 from cepkit.truth.toys import Toy

@@ -491,7 +491,7 @@ DEFECTS = (
     ),
     Defect(
         "config-missing",
-        "cepkit/learning/checkpoints.py",
+        "cepkit/settings.py",
         "        if missing:",
         "        if False:",
         "a setting that is missing from a run is today's default",

@@ -12,7 +12,8 @@ from typing import ClassVar, Self
 from cepkit.diffusion.process import PARAMETRISATIONS
 from cepkit.diffusion.schedules import Schedule, VPLinear
 from cepkit.rl.data.scores import FAMILIES
-from cepkit.validation import LARGEST_INTEGER, Configuration, setting
+from cepkit.settings import Configuration, setting
+from cepkit.validation import LARGEST_INTEGER
 
 Q_SCALES = ("none", "std", "state")
 DECAYS = ("constant", "cosine")

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cepkit.learning.checkpoints import Size, Steps
 from cepkit.learning.run import CONFIG, read_written
 from cepkit.rl.agent.qgpo_config import QGPOConfig
+from cepkit.settings import Size, Steps
 
 
 @dataclass(frozen=True)
