@@ -13,7 +13,7 @@ from cepkit.debugger.factors import finite_rows, fit_factor, rms
 REPEATED = 1e-4  # of two calls that should be one
 BATCH = 0.01  # of calls in different batches
 NOISE_FACTOR = 5.0  # a field whose calls differ is compared this much more coarsely
-FAINT = 1e-3  # a weaker field may be what rounding leaves of the difference of two scores
+FAINT = 0.01  # a weaker field may be what rounding leaves of the difference of two scores
 LAST_DIGITS = 1e-5  # of an energy far from zero, whose differences may be rounding
 HOPELESS = 0.5  # a field that can only be compared more coarsely than this is not
 

@@ -1,19 +1,20 @@
-"""A guidance that drowns the score, or that is zero."""
+"""A guidance that drowns the score, that is zero, or that points out of the data."""
 
 import torch
 from torch import Tensor
 
 from cepkit.debugger.factors import ZERO_SHARE, finite_rows, fit_factor, rms
-from cepkit.debugger.findings import Finding, Findings
+from cepkit.debugger.findings import Finding, Findings, grade
 from cepkit.debugger.scene import Scene
 from cepkit.debugger.slices import MARGIN
 from cepkit.diffusion.process import convert
 
 # RMS of scale * guidance over RMS of the score at points of p_t: 0.4 to 1.6 on the toys at beta = 3, up to 5 at beta = 10. It
-# grows with beta, so without a truth it is a fault only where the guided mean of x_0 given x_t leaves the domain.
+# grows with beta, so without a truth it says nothing.
 WARNING = 3.0
 ERROR = 10.0
-OUTSIDE = 0.05  # share of the denoised points
+OUTSIDE_WARNING = 0.05  # share of the denoised points: 0 with exact guidance at any beta, 0.15 to 1 with most faults
+OUTSIDE_ERROR = 0.5
 AGREES = 0.05  # relative error beside the given energy's gradient
 ROUNDING = 1e-6  # relative to the size of an energy
 BESIDE_EXACT = 2.0  # with a truth, a large ratio is a fault only if the exact guidance has not nearly the same one
@@ -28,7 +29,7 @@ def norm_ratio(score: Tensor, guidance: Tensor) -> float:
 
 
 def check(scene: Scene) -> Findings:
-    """Is the guidance far stronger than the score, or nothing at all?"""
+    """Is the guidance far stronger than the score, or nothing at all, or does it point out of the data?"""
     fields = scene.fields("score", "guidance")
     if not fields:
         return
@@ -46,6 +47,8 @@ def check(scene: Scene) -> Findings:
         scene.keep_map("log_ratio_map", (abs(scene.scale) * share).clamp_min(1e-4).log10(), t)
     yield _zero(scene, given, exact)
     yield _ratio(scene, t, ratios[t], exact.get(t))
+    if not exact:
+        yield _guided_mean(scene)
 
 
 def _zero(scene: Scene, ratios: dict[float, float], exact: dict[float, float]) -> Finding:
@@ -55,11 +58,14 @@ def _zero(scene: Scene, ratios: dict[float, float], exact: dict[float, float]) -
         text = f"The guidance is zero at {len(silent)} of {len(ratios)} noise levels."
         return Finding("zero-guidance", "note" if silent else "ok", text, figure=share)
     text = f"The guidance is zero at every noise level from t = {silent[0]:g} to {silent[-1]:g}, so it steers nothing."
-    constant = max(exact.values()) < ZERO_SHARE if exact else None
-    if not exact and scene.energy is not None:
+    if exact:
+        constant = max(exact.values()) < ZERO_SHARE
+    elif scene.energy is not None:
         constant = _is_constant(scene, silent)
+    else:  # what is computed comes out as zero but for rounding; what is cut off, as zero
+        constant = any(bool(field.any()) for (field,) in scene.fields("guidance").values()) or None
     if constant:
-        return Finding("zero-guidance", "note", f"{text} That is right for an energy that does not depend on x.", figure=0.0)
+        return Finding("zero-guidance", "note", f"{text} It is right for an energy that does not depend on x.", figure=0.0)
     remedy = (
         "right only for a constant energy; else a piecewise constant one (class labels, a table), whose gradient is zero almost "
         "everywhere and of which DPS sees nothing: learn the intermediate energy instead; or a graph cut by detach() or no_grad"
@@ -84,14 +90,11 @@ def _ratio(scene: Scene, t: float, ratio: float, exact: float | None) -> Finding
     text = f"The size of {name} reaches {ratio:.2g} times the score's at t = {t:g}{beside}, over points drawn from {points}."
     if ratio <= WARNING or (exact is not None and ratio <= BESIDE_EXACT * exact):
         return Finding("norm-ratio", "ok", text, figure=ratio, t=t)
-    severity = "error" if ratio > ERROR else "warning"
     if exact is None:
-        share = _outside(scene)
-        text += f" It moves {share:.0%} of the denoised points out of the domain."
-        if share <= OUTSIDE or (scene.scale == 1.0 and _agrees(scene, t)):
-            return Finding("norm-ratio", "note" if share > OUTSIDE else "ok", text, figure=ratio, t=t)
-        remedy = "a right guidance, however strong, leaves the mean of x_0 given x_t among the data: a smaller scale, or a factor"
-    elif scene.scale != 1.0:
+        remedy = "it grows with the inverse temperature, and without a truth nobody knows whether it should"
+        return Finding("norm-ratio", "note", text, figure=ratio, t=t, remedy=remedy)
+    severity = "error" if ratio > ERROR else "warning"
+    if scene.scale != 1.0:
         remedy = f"only scale 1 with the exact guidance samples the target, and the scale here is {scene.scale:g}"
     else:
         remedy = f"the guidance is {ratio / exact:.2g} times as strong as the exact one at this level"
@@ -101,15 +104,24 @@ def _ratio(scene: Scene, t: float, ratio: float, exact: float | None) -> Finding
     return Finding("norm-ratio", severity, text, figure=ratio, t=t, x=at, remedy=remedy)
 
 
-def _outside(scene: Scene) -> float:
-    """The largest share over the noise levels of denoised points that only the guidance brings out of the domain."""
-    shares = [0.0]
+def _guided_mean(scene: Scene) -> Finding:
+    """The finding on the mean of x_0 given x_t under the target, which lies among the data however cold the target is."""
+    shares, places = {}, {}
     for t, (score, guidance) in scene.fields("score", "guidance").items():
         guided = score + scene.scale * guidance
         x0_hats = [convert(field, "score", "x0", scene.clouds[t].guided, t, scene.schedule) for field in (score, guided)]
         before, after = (scene.domain.outside(scene.plane.coordinates(x0_hat), MARGIN) for x0_hat in x0_hats)
-        shares.append(float((after & ~before).float().mean()))
-    return max(shares)
+        out = after & ~before
+        shares[t], places[t] = float(out.float().mean()), scene.plane.coordinates(x0_hats[1][out])
+    t = max(shares, key=shares.get)
+    text = f"At most {shares[t]:.1%} of the denoised points x0_hat are moved out of the domain by the guidance, at t = {t:g}."
+    severity = grade(shares[t], warning=OUTSIDE_WARNING, error=OUTSIDE_ERROR)
+    if severity == "ok":
+        return Finding("guided-mean", "ok", text, figure=shares[t], t=t)
+    if scene.scale == 1.0 and _agrees(scene, t):
+        severity = "note"
+    remedy = "a right guidance, however strong, leaves them among the data: it is too strong there, or points the wrong way"
+    return Finding("guided-mean", severity, text, figure=shares[t], t=t, x=places[t].median(0).values, remedy=remedy)
 
 
 def _agrees(scene: Scene, t: float) -> bool:
