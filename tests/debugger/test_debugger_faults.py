@@ -90,10 +90,11 @@ def test_no_guidance_for_an_energy_that_is_constant_raises_no_alarm(given):
 
 def test_what_rounding_leaves_of_no_guidance_has_no_curl():
     x = torch.randn((300, 10), generator=seeded(3))
-    truth = from_points(x, x[:, 0], std=0.1).truth
+    x[:, 0] += torch.tensor([3.0, -3.0]).repeat_interleave(150)
+    toy, schedule = from_points(x, x[:, 0], std=0.1), VPCosine()
     found = FieldDebugger(
-        score=ExactDenoiser(truth, SCHEDULE), guidance=ExactGuidance(truth, 0.0, SCHEDULE), schedule=SCHEDULE, domain=4.5,
-        slice=Slice.axes(10), particles=64, times=(0.2, 0.5, 0.8), steps=4,
+        score=ExactDenoiser(toy.truth, schedule), guidance=ExactGuidance(toy.truth, 0.0, schedule), domain=toy.extent,
+        slice=Slice.axes(10), support=toy.sample(1500, generator=seeded(1))[0].float(), particles=256, steps=4, times=FEW["times"],
     ).run()  # fmt: skip
     assert not {"curl", "zero-guidance", "calls"} & alarms(found), str(found)
 
