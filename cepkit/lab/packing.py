@@ -30,6 +30,7 @@ def pack_maps(maps: Maps, beta: float) -> dict:
     return {
         "beta": beta,
         "times": maps.times,
+        "sizes": maps.size.tolist(),
         "side": maps.target.shape[-1],
         "arrows": maps.score.shape[1],
         "target": pack_picture(maps.target, (0.0, 1.0)),

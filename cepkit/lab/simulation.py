@@ -74,13 +74,15 @@ class Paths(NamedTuple):
 class Maps(NamedTuple):
     """Pictures at each time, rows from bottom to top: target is (T, S, S) in [0, 1], NaN nowhere; energies (P, T, S, S) up to a
     constant for each time, NaN where q_t is negligible or there is none; errors likewise, relative to the exact field's size.
-    On every second point: the score (T, A, A, 2) and the guidance (P, T, A, A, 2), at scale 1."""
+    On every second point: the score (T, A, A, 2) and the guidance (P, T, A, A, 2), at scale 1; `size` (T,) is the score's typical
+    length over p_t, beside which a force counts."""
 
     times: list[float]
     target: Tensor
     data: Tensor
     energies: Tensor
     errors: Tensor
+    size: Tensor
     score: Tensor
     guidance: Tensor
     failures: list[str]
@@ -181,9 +183,9 @@ class Simulation:
         for t in times:
             columns.append(self._maps_at(x, t, beta, guards))
             yield
-        target, data, score, *panels = (torch.stack(column) for column in zip(*columns, strict=True))
+        target, data, size, score, *panels = (torch.stack(column) for column in zip(*columns, strict=True))
         energies, errors, guidance = (values.transpose(0, 1) for values in panels)
-        return Maps(times, target, data, energies, errors, score, guidance, [guard.failure for guard in guards])
+        return Maps(times, target, data, energies, errors, size, score, guidance, [guard.failure for guard in guards])
 
     def _maps_at(self, x: Tensor, t: float, beta: float, guards: list[Guard]) -> tuple[Tensor, ...]:
         truth, schedule = self.gridded, self.schedule
@@ -191,7 +193,8 @@ class Simulation:
         log_p = log_q - truth.energy_t(x, t, beta, schedule)
         visible = log_q > log_q.max() - _VISIBLE_DEPTH
         weight = torch.softmax(log_q.flatten(), 0).reshape(log_q.shape)
-        typical = reference_size(exact, score, torch.softmax(log_p.flatten(), 0).reshape(log_p.shape))
+        on_target = torch.softmax(log_p.flatten(), 0).reshape(log_p.shape)
+        typical, size = reference_size(exact, score, on_target), reference_size(score, score, on_target)
         energies, errors, fields = [], [], []
         for guard in guards:
             field, energy = guard(x, t), guard.energy(x, t)
@@ -203,7 +206,7 @@ class Simulation:
             errors.append(torch.where(visible, (field - exact).norm(dim=-1) / typical, torch.nan))
             fields.append(torch.nan_to_num(field)[::2, ::2])
         pictures = ((density - density.max()).div(2).exp() for density in (log_p, log_q))
-        return *pictures, score[::2, ::2], torch.stack(energies), torch.stack(errors), torch.stack(fields)
+        return *pictures, size, score[::2, ::2], torch.stack(energies), torch.stack(errors), torch.stack(fields)
 
     # -- measures ------------------------------------------------------------------------------------------------
 

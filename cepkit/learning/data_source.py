@@ -43,7 +43,8 @@ class DataSource(Configuration):
 
     @property
     def is_file(self) -> bool:
-        return str(self.name).endswith(".csv")
+        """Whether `name` is that of a file: no toy's, and with an ending or of a file that is there."""
+        return str(self.name) not in TOYS and (Path(str(self.name)).suffix != "" or Path(str(self.name)).is_file())
 
     def toy(self) -> Toy:
         """The toy itself, truth included; its `about` says how a file was read."""

@@ -110,6 +110,12 @@ def test_maps_are_the_fields_of_the_truth(simulation):
     torch.testing.assert_close(maps.score[3], truth.score(x, t, schedule)[::2, ::2], rtol=0.02, atol=0.02)
 
 
+def test_maps_say_how_large_the_score_is_where_the_target_is(simulation):
+    times = simulation.times(5).tolist()
+    maps, measures = (finish(work(3.0, times)) for work in (simulation.maps, simulation.measure_fields))
+    torch.testing.assert_close(maps.size[:-1], measures.score[:-1], rtol=0.1, atol=0)
+
+
 def test_field_measures_are_the_guidance_errors(simulation):
     times = simulation.times(5).tolist()
     measures = finish(simulation.measure_fields(3.0, times))

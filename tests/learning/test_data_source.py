@@ -56,6 +56,14 @@ def test_a_path_object_serves_as_a_name():
     assert DataSource(WINE, n=5).to_dict()["name"] == str(WINE.resolve())
 
 
+@pytest.mark.parametrize("name", ["DATA.CSV", "plain.txt", "plain"])
+def test_a_file_may_have_any_name(name, tmp_path):
+    (tmp_path / name).write_bytes(WINE.read_bytes())
+    source = DataSource(str(tmp_path / name), n=20)
+    assert torch.equal(source.draw()[0], DataSource(str(WINE), n=20).draw()[0])
+    assert DataSource.from_dict(source.to_dict()) == source
+
+
 def test_numbers_of_any_library_become_plain_ones():
     source = DataSource("moons", n=np.int64(50), seed=3.0)
     json.dumps(source.to_dict())

@@ -23,7 +23,7 @@ const LAYERS = [
   { name: "show_particles", label: "particles", kind: "check" },
   { name: "trajectories", label: "trajectories", kind: "check", hint: "Paths of forty particles" },
   { name: "contours", label: "contours", kind: "check" },
-  { name: "locked", label: "lock scales", kind: "check", hint: "One colour and arrow scale for all panels, one colour scale for all t" },
+  { name: "locked", label: "lock scales", kind: "check", hint: "One colour scale for all panels and t, arrows in units of the score" },
   { name: "show_chart", label: "chart over t", kind: "check" },
 ];
 
@@ -140,7 +140,8 @@ function render({ model, el }) {
     const limits = layer === "none" ? [] : colourLimits(maps, layer, pictures, model.get("locked"));
     const fields = kind === "none" ? names.map(() => null) : each((p) => fieldAt(maps, kind, p, place, scale));
     const colours = typed(luts[{ energies: "energy", errors: "error" }[layer] || "density"], Uint8Array);
-    const shared = longestOf(fields);
+    // arrows are no longer than the score's at that time: a force without effect beside it looks like one
+    const shared = maps.times ? Math.max(longestOf(fields), maps.sizes[Math.round(place)]) : 0;
     figures.forEach((figure, p) => {
       const view = openPanel(figure.canvas, setup(), ink);
       figure.view = view;
