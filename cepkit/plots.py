@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
+from cepkit.calling import call_field
 from cepkit.diffusion.guidance import Guidance
 from cepkit.diffusion.sampling import Step
 from cepkit.diffusion.schedules import Schedule
@@ -147,7 +148,7 @@ def field(
 ) -> Axes:  # fmt: skip
     """A vector field as arrows; `longest` is the length drawn as one grid cell (default: the field's own largest)."""
     x = picture_points(toy, side, extent=0.92 * toy.extent)
-    v = guidance(x, t).detach()
+    v = call_field(guidance, "guidance", x, t).detach()
     longest = longest if longest is not None else float(v.norm(dim=-1).max())
     cell = 2 * toy.extent / side
     v = v * (cell / max(longest, 1e-12))
@@ -166,7 +167,7 @@ def error_map(
     x = picture_points(toy, side)
     log_q, score, energy_t, exact = toy.truth.fields(x, t, beta, schedule)
     weight = torch.softmax((log_q - energy_t).flatten(), 0).reshape(log_q.shape)
-    error = (guidance(x, t).detach() - exact).norm(dim=-1) / reference_size(exact, score, weight)
+    error = (call_field(guidance, "guidance", x, t).detach() - exact).norm(dim=-1) / reference_size(exact, score, weight)
     error = torch.where(visible(toy, t, schedule, side=side), error, torch.nan)
     label = "relative error" if colorbar else None
     return heat(ax, toy, error, cmap=ERROR_MAP, title=title, colorbar=label, vmin=0.0, **({} if vmax is None else {"vmax": vmax}))

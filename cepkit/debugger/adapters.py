@@ -62,7 +62,7 @@ class DiscreteSchedule(Schedule):
     """The schedule of a model trained on T discrete noise levels: index i lies at t = i / (T - 1).
 
     Between the levels log_snr is interpolated linearly in t, so it falls strictly and its inverse is exact. At t = 0 is the
-    model's least noise, not none.
+    model's least noise, not none; samplers go on from there to the denoised point.
 
     Args:
         alphas_cumprod: alpha^2 at each level, strictly falling in (0, 1), at least two.

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cepkit.calling import call_field
 from cepkit.diffusion.process import perturb
 from cepkit.diffusion.schedules import Schedule
 from cepkit.truth.exact import Mixture
@@ -81,7 +82,9 @@ class ErrorProbe:
     def __call__(self, field: Field) -> Tensor:
         """The error of a field (x_t, t) -> guidance at each time, shape (number of times,)."""
         places = zip(self.points, self.times, self.exact, self.score, strict=True)
-        return torch.stack([relative_error(field(x_t, t).detach(), exact, score) for x_t, t, exact, score in places])
+        return torch.stack(
+            [relative_error(call_field(field, "field", x_t, t).detach(), exact, score) for x_t, t, exact, score in places]
+        )
 
     @cached_property
     def mean_energy(self) -> Tensor:

@@ -343,7 +343,7 @@ BAD = {
     "masses dimension": (lambda: mode_masses(torch.zeros(3, 3), toy_named("moons").truth), "x"),
     "variation shape": (lambda: total_variation(torch.ones(2), torch.ones(3)), "p"),
     "relative shape": (lambda: relative_error(X[:1], X, X), "estimate"),
-    "field shape": (lambda: guidance_error(lambda x, t: x[:1], toy_named("moons").truth, 0.2, 3.0, LINEAR), "estimate"),
+    "field shape": (lambda: guidance_error(lambda x, t: x[:1], toy_named("moons").truth, 0.2, 3.0, LINEAR), "field"),
     "field points": (lambda: guidance_error(ZeroGuidance(), toy_named("moons").truth, 0.2, 3.0, LINEAR, n=0), "n"),
     "probe time zero": (lambda: ErrorProbe(toy_named("moons").truth, 3.0, LINEAR, times=(0.0,)), "times"),
     "probe time": (lambda: ErrorProbe(toy_named("moons").truth, 3.0, LINEAR, times=(0.1, 1.1)), "times"),
@@ -358,3 +358,9 @@ def test_bad_input_is_refused_by_name(case):
     make, argument = BAD[case]
     with pytest.raises(ValueError, match=f"^{argument}: expected .*got"):
         make()
+
+
+@pytest.mark.parametrize("field", [lambda x, t: x[:, :1], lambda x, t: None, lambda x: x, lambda x, t: x.to(torch.complex64)])
+def test_an_error_is_taken_of_fields_only(field):
+    with pytest.raises(ValueError, match="^field: expected .*got"):
+        guidance_error(field, toy_named("moons").truth, 0.3, 1.0, VPLinear(), n=20)
