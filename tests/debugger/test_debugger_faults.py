@@ -94,7 +94,7 @@ def test_what_rounding_leaves_of_no_guidance_has_no_curl():
     toy, schedule = from_points(x, x[:, 0], std=0.1), VPCosine()
     found = FieldDebugger(
         score=ExactDenoiser(toy.truth, schedule), guidance=ExactGuidance(toy.truth, 0.0, schedule), domain=toy.extent,
-        slice=Slice.axes(10), support=toy.sample(1500, generator=seeded(1))[0].float(), particles=256, steps=4, times=FEW["times"],
+        slice=Slice.axes(10), support=toy.sample(1500, generator=seeded(1))[0].float(), steps=4, **FEW,
     ).run()  # fmt: skip
     assert not {"curl", "zero-guidance", "calls"} & alarms(found), str(found)
 
@@ -237,7 +237,12 @@ def test_a_clean_energy_with_a_weight_in_t_is_found():
 @pytest.mark.parametrize("truth", [True, False])
 def test_three_steps_are_too_few(truth):
     item = report(steps=3, truth=truth).finding("steps")
-    assert item.severity == "error" and item.figure > 0.2 and "too few steps" in item.remedy
+    assert item.severity == "error" and item.figure > 0.2 and "too few steps" in item.remedy and item.cause == "few steps"
+
+
+def test_a_strong_guidance_that_needs_more_steps_than_the_score_is_not_called_too_few_steps():
+    item = report(lambda x, t: 10 * EXACT(x, t), truth=False, steps=25).finding("steps")
+    assert item.severity == "warning" and item.cause == "" and "without the guidance 25 are enough" in item.remedy
 
 
 def test_the_observed_order_of_the_solver_is_two():

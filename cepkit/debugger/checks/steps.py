@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
@@ -33,11 +34,10 @@ def check(scene: Scene) -> Findings:
         text = "Whether the steps are enough was not measured, because two calls at the same points differ."
         yield Finding("steps", "note", text, remedy="see the findings on the calls")
         return
-    counts = low, middle, high = [scene.steps * k for k in (1, 2, 4)]
-    runs = [scene.walk(steps=count, scale=scene.scale, n=min(scene.particles, _PARTICLES)) for count in counts]
-    if any(run is None for run in runs):
+    if scene.path is None:
         return
-    first, second = (displacement(a[-1].x, b[-1].x) for a, b in itertools.pairwise(runs))
+    counts = low, middle, high = [scene.steps * k for k in (1, 2, 4)]
+    first, second = _moves(scene, counts, scene.scale)
     scene.arrays.update({"step_counts": np.array(counts), "step_displacement": np.array([first, second])})
     if not math.isfinite(first):
         text = f"The samples with {scene.steps} steps are not finite, so nothing can be said of the steps."
@@ -45,7 +45,21 @@ def check(scene: Scene) -> Findings:
         return
     order = f" (order {math.log2(first / second):.1f} observed)" if first > 0 and second > 0 else ""
     text = f"From {low} to {middle} steps the samples move by {first:.1%} of their spread, to {high} by {second:.1%}{order}."
-    remedy = f"too few steps: try {middle if second <= WARNING else f'more than {high}'}"
+    severity = grade(first, warning=WARNING, error=ERROR)
+    remedy, cause = "", ""
     if second > max(0.5 * first, WARNING):
-        remedy += "; doubling them hardly helps, so a field is probably rough or too strong"
-    yield Finding("steps", grade(first, warning=WARNING, error=ERROR), text, figure=first, remedy=remedy)
+        remedy = "doubling the steps hardly helps, so a field is probably rough or too strong"
+    elif severity != "ok":
+        more = f"try {middle}" if second <= WARNING else f"try more than {high}"
+        (alone,) = _moves(scene, counts[:2], 0.0)
+        if alone > WARNING:
+            remedy, cause = f"too few steps: {more}", "few steps"
+        else:
+            remedy = f"{more}; without the guidance {low} are enough, so it is strong, be it right or not"
+    yield Finding("steps", severity, text, figure=first, remedy=remedy, cause=cause)
+
+
+def _moves(scene: Scene, counts: Sequence[int], scale: float) -> list[float]:
+    """The displacement from each number of steps to the next, NaN where a callable fails."""
+    runs = [scene.walk(steps=count, scale=scale, n=min(scene.particles, _PARTICLES)) for count in counts]
+    return [math.nan if a is None or b is None else displacement(a[-1].x, b[-1].x) for a, b in itertools.pairwise(runs)]
