@@ -12,7 +12,7 @@ from cepkit.diffusion.schedules import Schedule
 ZERO_SHARE = 1e-6  # a field below this share of the score changes nothing that a sampler could show
 FACTOR_MATCH = 0.08  # a known factor matches if it is this near in logarithm
 
-_POWERS = {  # of alpha_t and sigma_t
+POWERS = {  # of alpha_t and sigma_t
     "alpha_t": (1, 0),
     "sigma_t": (0, 1),
     "1/alpha_t": (-1, 0),
@@ -26,7 +26,7 @@ _POWERS = {  # of alpha_t and sigma_t
     "alpha_t^2": (2, 0),
     "alpha_t*sigma_t": (1, 1),
 }
-_NAMES = {powers: name for name, powers in _POWERS.items()}
+_NAMES = {powers: name for name, powers in POWERS.items()}
 _ORIGINS = {
     "sigma_t": "as if an eps were handed over as a score, which is -eps / sigma_t",
     "1/sigma_t": "as if it had been divided by sigma_t once too often",
@@ -80,7 +80,7 @@ def known_factor(factors: Mapping[float, float], schedule: Schedule) -> str | No
     sign, log_c = "" if float(c[0]) > 0 else "-", c.abs().log()
     alpha, sigma = schedule.log_alpha(times), schedule.sigma(times).log()
     # what a known factor leaves of log c: about 0 if c is that factor, about a constant if c is a multiple of it
-    left = {name: log_c - (p * alpha + q * sigma) for name, (p, q) in _POWERS.items()}
+    left = {name: log_c - (p * alpha + q * sigma) for name, (p, q) in POWERS.items()}
     same = min(left, key=lambda name: float(left[name].square().mean()))
     multiple = min(left, key=lambda name: float(left[name].var(correction=0)))
     if log_c.square().mean().sqrt() < FACTOR_MATCH:
@@ -100,9 +100,9 @@ def advice(name: str) -> str:
     if bare == "1":
         return "a plain sign flip: E is low for good, guidance is -grad E_t, and score = -eps / sigma_t; multiply by -1"
     core = bare.split()[-1]
-    if core not in _POWERS:
+    if core not in POWERS:
         return f"a constant factor of {name}: is the scale or the inverse temperature counted twice or not at all?"
-    p, q = _POWERS[core]
+    p, q = POWERS[core]
     missing = _NAMES.get((-p, -q), f"1/({core})")
     origin = f", {_ORIGINS[core]}" if core in _ORIGINS else ""
     flip = "a sign flip and " if sign else ""

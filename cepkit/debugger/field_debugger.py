@@ -1,8 +1,11 @@
 """The debugger: hand over a score and a guidance as callables, read in words and pictures what is wrong with them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from cepkit.debugger.checks import CALLABLES, CHECKS
+from cepkit.debugger.findings import SEVERITIES, Finding
 from cepkit.debugger.report import Report
 from cepkit.debugger.scene import Scene
 
@@ -52,7 +55,7 @@ class FieldDebugger(Scene):
             f"{space}, {truth}; scale {self.scale:g}, {self.steps} steps, "
             f"{self.particles} points drawn from {self.clean.source} at each of {len(self.times)} noise levels"
         )
-        return Report(tuple(sorted(findings, key=lambda item: -item.rank)), dict(self.arrays), heading)
+        return Report(tuple(_causes_first(findings)), dict(self.arrays), heading)
 
     def _keep_background(self) -> None:
         """Keep the arrays that pictures are drawn over: the fields in the plane, and the density where it is known."""
@@ -67,3 +70,21 @@ class FieldDebugger(Scene):
             self.arrays["log_q"] = np.stack([self.picture(value) for value in densities])
         elif self.clean.data is not None:
             self.arrays["points"] = self.plane.coordinates(self.clean.data).cpu().numpy()
+
+
+def _causes_first(findings: list[Finding]) -> list[Finding]:
+    """The findings, severest first and among these the named causes first; the rest may be consequences, and say so."""
+    alarms = [item for item in findings if item.rank >= SEVERITIES.index("warning")]
+    named = {item.check: item.cause for item in alarms if item.cause}
+    if set(named) - {"limits"}:  # what an explanation says goes before what a limit looks like
+        findings = [replace(item, cause="") if item.check == "limits" else item for item in findings]
+        named.pop("limits", None)
+    elif alarms and {item.check for item in alarms} <= {"steps", "sample-energy", "sample-distance", "trajectories"}:
+        # nothing is wrong with the fields
+        named = {"steps": "few steps"}
+        findings = [replace(item, cause="few steps") if item.check == "steps" and item in alarms else item for item in findings]
+    cause = next(iter(named.values()), "")
+    if cause:
+        remedy = f"probably a consequence of the cause that is named, {cause}: mend that first"
+        findings = [item if item.cause or not item.remedy else replace(item, remedy=remedy) for item in findings]
+    return sorted(findings, key=lambda item: (-item.rank, not item.cause))

@@ -24,12 +24,13 @@ from cepkit.truth.metrics import PROBE_TIMES
 from cepkit.validation import as_float64, check_beta, check_number, check_points
 
 GRID_SIDE = 36  # points along a side of the pictures
+MANY = 2048  # clean points in sums over points
 DIVERGED = 1e3  # times the domain's half width
 CREDIBLE = 4.0  # times the domain's largest coordinate: values that are not finite count on sampled paths up to here
 # what is added to the seed for each use of randomness, so that no two share their numbers
 _STREAMS = {
     "data": 0, "target": 1, "support": 3, "null band": 4, "start": 5, "full noise": 7, "exact samples": 8,
-    "data energies": 9, "cloud": 10, "probe": 2000,
+    "data energies": 9, "halves": 11, "noised": 12, "cloud": 20, "probe": 2000,
 }  # fmt: skip
 
 
@@ -171,6 +172,17 @@ class Scene:
             if len(own) > self.particles // 2:
                 return Clean(own, None, "the model's own unguided samples")
         return Clean(None, None, "the whole domain")
+
+    @cached_property
+    def many(self) -> Tensor | None:
+        """As many clean points (m, D) as are to be had, up to `MANY`, for sums over points; None if there are none."""
+        if self.support is not None:
+            return self.support.to(device=self.device, dtype=self.dtype)[:MANY]
+        if self.truth is None and self.clean.data is not None:
+            path = self.walk(steps=self.steps, scale=0.0, n=MANY)
+            if path is not None:
+                return path[-1].x[finite_rows(path[-1].x)]
+        return self.clean.data
 
     @cached_property
     def clouds(self) -> dict[float, Cloud]:

@@ -6,8 +6,7 @@ import pytest
 import torch
 from checks import seeded
 
-from cepkit.debugger.checks.agreement import diagnose
-from cepkit.debugger.checks.score import regression_factor
+from cepkit.debugger.checks.own_points import regression_factor
 from cepkit.debugger.factors import advice, fit_factor, known_factor
 from cepkit.diffusion.process import perturb
 from cepkit.diffusion.schedules import VPCosine, VPLinear
@@ -64,29 +63,6 @@ def test_advice_says_what_is_missing():
     assert "missing sigma_t" in advice("1/sigma_t") and "missing 1/alpha_t" in advice("alpha_t")
     assert advice("-1").startswith("a plain sign flip") and "counted twice" in advice("2.50")
     assert "divide by sigma_t" in advice("3.00 sigma_t")
-
-
-@pytest.mark.parametrize(
-    ("change", "kind"),
-    [
-        (lambda x, t: x, "same"),
-        (lambda x, t: -x, "sign"),
-        (lambda x, t: 0 * x, "zero"),
-        (lambda x, t: 2 * x, "factor"),
-        (lambda x, t: math.exp(4 * math.sin(9 * t)) * x, "factor"),
-        (lambda x, t: x + field(9), "different"),
-        (lambda x, t: -x + 0.3 * field(9), "sign"),
-    ],
-)
-def test_kinds_of_disagreement(change, kind):
-    pairs = {t: (change(field(i), t), field(i)) for i, t in enumerate(TIMES)}
-    assert diagnose(pairs, VPLinear(), tolerance=0.05).kind == kind
-
-
-def test_levels_that_do_not_count_do_not_decide():
-    pairs = {0.1: (field(0), field(0)), 0.9: (field(1), field(2))}
-    assert diagnose(pairs, VPLinear(), tolerance=0.05, negligible=frozenset({0.9})).kind == "same"
-    assert diagnose(pairs, VPLinear(), tolerance=0.05).worst == 0.9
 
 
 @pytest.mark.parametrize("t", TIMES)

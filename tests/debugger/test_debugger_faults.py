@@ -130,7 +130,7 @@ def test_a_sign_flip_is_found_against_the_truth_and_against_the_energy():
     found = report(lambda x, t: -EXACT(x, t), energy=EXACT.energy)
     for check in ("truth-guidance", "energy-gradient"):
         item = found.finding(check)
-        assert item.severity == "error" and item.figure == pytest.approx(-1, abs=1e-3)
+        assert item.severity == "error" and item.figure == pytest.approx(2, abs=1e-3) and item.cause == "sign"
         assert "sign flip" in item.message and "-1" in item.remedy
     assert "falls short" in found.finding("sample-energy").message
 
@@ -222,8 +222,10 @@ def test_an_energy_of_clean_data_evaluated_at_noisy_points_is_found(truth):
             (gradient,) = torch.autograd.grad(BETA * TOY.energy(x).sum(), x)
         return -gradient
 
-    item = report(guidance, truth=truth).finding("time-dependence")
-    assert item.severity == "warning" and item.figure < 1e-6 and "clean data" in item.remedy
+    found = report(guidance, truth=truth)
+    item = found.finding("time-dependence")
+    assert item.severity == "warning" and item.figure < 1e-6
+    assert found.causes == ("clean energy" if truth else "time fixed",)
 
 
 def test_a_clean_energy_with_a_weight_in_t_is_found():
@@ -315,15 +317,15 @@ def test_a_score_that_is_an_eps_is_found(known):
     found = report(
         score=lambda x, t: convert(DENOISER(x, t), "score", "eps", x, t, SCHEDULE), truth=known == "truth", support=support
     )
-    assert "eps" in found.finding("score-at-noise").remedy
-    assert found.finding("score-factor").severity == "error" and "-sigma_t" in found.finding("score-factor").message
+    item = found.finding("truth-score" if known == "truth" else "points-score")
+    assert item.severity == "error" and item.cause == "parametrisation" and "an eps" in item.message
 
 
 @pytest.mark.parametrize("kind", ["x0", "v"])
 def test_a_score_that_is_an_x0_or_v_is_found_without_a_truth(kind):
     found = report(score=lambda x, t: convert(DENOISER(x, t), "score", kind, x, t, SCHEDULE), truth=False)
-    item = found.finding("score-at-noise")
-    assert item.severity == "error" and "x0 or v" in item.remedy
+    item = found.finding("own-score")
+    assert item.severity == "error" and item.cause == "parametrisation" and f'"{kind}"' in item.remedy
 
 
 def test_a_score_without_its_sigma_is_found_against_data():
@@ -331,7 +333,8 @@ def test_a_score_without_its_sigma_is_found_against_data():
         return SCHEDULE.sigma(t) * DENOISER(x, t)
 
     found = report(score=score, truth=False, support=TOY.sample(2000, generator=seeded(1))[0], particles=512)
-    assert "which is sigma_t" in found.finding("score-factor").message
+    item = found.finding("points-score")
+    assert item.cause == "factor" and "c(t) = sigma_t" in item.message
 
 
 def test_denoised_points_outside_the_domain_are_found():

@@ -8,8 +8,21 @@ Each threshold stands beside its check with the reason for its size. The exact g
 25 steps) passes every one of them. The faults of the suite do not.
 """
 
-from cepkit.debugger.checks import agreement, callables, curl, norm_ratio, paths, samples, score, steps, time_dependence
+from cepkit.debugger.checks import (
+    agreement,
+    callables,
+    curl,
+    limits,
+    norm_ratio,
+    own_guidance,
+    own_points,
+    paths,
+    samples,
+    score,
+    steps,
+    time_dependence,
+)
 
 # in the order in which findings of one severity are shown
-CHECKS = (norm_ratio, curl, agreement, score, time_dependence, paths, steps, samples)
+CHECKS = (norm_ratio, curl, agreement, own_points, own_guidance, limits, score, time_dependence, paths, steps, samples)
 CALLABLES = callables  # it looks before all others, is run after them and shown before them

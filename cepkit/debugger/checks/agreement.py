@@ -1,28 +1,26 @@
-"""A guidance or score that is not what an energy or the truth says: the negative, a factor apart, or another field."""
+"""A guidance or score that is not what an energy, the truth or the points say, and the explanation of the difference."""
 
-import math
-from collections.abc import Mapping
-from typing import NamedTuple
-
+import torch
 from torch import Tensor
 
-from cepkit.debugger.factors import ZERO_SHARE, FactorFit, advice, fit_factor, known_factor, rms
+from cepkit.debugger.calls import RecordedCallable
+from cepkit.debugger.diagnosis import Diagnosis, explain
+from cepkit.debugger.explanations.case import FIRST_TIME, Case, Field
+from cepkit.debugger.factors import ZERO_SHARE, finite_rows, fit_factor, rms
 from cepkit.debugger.findings import Finding, Findings
 from cepkit.debugger.scene import Scene
-from cepkit.diffusion.schedules import Schedule
+from cepkit.truth.exact import Mixture
 
 # Error relative to the exact field (1 is as bad as none). Networks trained for half a minute reach 0.06, 0.2 at small t;
 # the mean energy has 0.7.
 TRUTH_NOTE = 0.15
 TRUTH_WARNING = 0.3
 TRUTH_ERROR = 0.9
+EXPLAINED_WARNING = 0.01  # a difference that an explanation removes is a fault even where a network's own error would be larger
 GRADIENT_TOLERANCE = 0.02  # guidance and its own energy's gradient come from one formula: only rounding may separate them
 NEGLIGIBLE_SHARE = 0.05  # a noise level whose exact guidance is below this share of the score does not decide
-FACTOR_RESIDUAL = 0.1  # a fitted factor explains a difference if what remains is at most this
-SIGN_COSINE = -0.9
 
-_POINTS = 256  # for the gradient of an energy, whose finite differences take 2 D calls each
-Pairs = Mapping[float, tuple[Tensor, Tensor]]  # (given, reference) at each t, (n, D) each
+POINTS = 256  # for the gradient of an energy, whose finite differences take 2 D calls each
 
 
 def check(scene: Scene) -> Findings:
@@ -33,116 +31,173 @@ def check(scene: Scene) -> Findings:
         text = "Neither an energy nor a truth was given, so a wrong sign or factor of the guidance would go unseen."
         yield Finding("reference", "note", text, remedy="give energy=..., or truth=... and beta=...")
     if scene.truth is not None:
-        yield from _exact_fields(scene)
+        yield from _exact_guidance(scene)
+        yield from _exact_score(scene)
 
 
 def _energy_gradient(scene: Scene) -> Findings:
-    pairs = {}
-    for t, (guidance,) in scene.fields("guidance").items():
-        force, how = scene.energy.minus_gradient(scene.clouds[t].guided[:_POINTS], t, scene.domain.reach)
-        if force is not None:
-            pairs[t] = (guidance[:_POINTS], force)
-    if pairs:
-        # central differences in float32 carry errors of about a hundredth themselves
-        tolerance = GRADIENT_TOLERANCE * (2 if how == "finite differences" else 1)
-        remedy = "the two are not of one energy: another beta, another t, or a detached part of the graph"
-        reference = f"minus the gradient of your energy ({how})"
-        diagnosis = diagnose(pairs, scene.schedule, tolerance=tolerance)
-        yield _finding(scene, "energy-gradient", pairs, diagnosis, reference, remedy)
+    ways = set()
+
+    def right(x, t):
+        force, how = scene.energy.minus_gradient(x, t, scene.domain.reach)
+        ways.add(how)
+        return torch.full_like(x, torch.nan) if force is None else force
+
+    fields = scene.fields("guidance")
+    points = {t: scene.clouds[t].guided[:POINTS] for t in fields}
+    given = {t: guidance[:POINTS] for t, (guidance,) in fields.items()}
+    points = {t: x for t, x in points.items() if bool(finite_rows(right(x, t), given[t]).any())}
+    if not points:
+        return
+    given = {t: given[t] for t in points}
+    case = Case("guidance", right, given, points, scene.schedule, score=_score(scene), **_energies(scene))
+    how = ways.pop()
+    # central differences in float32 carry errors of about a hundredth themselves
+    tolerance = GRADIENT_TOLERANCE * (2 if how == "finite differences" else 1)
+    yield finding(scene, "energy-gradient", case, f"minus the gradient of your energy ({how})", tolerance)
 
 
-def _exact_fields(scene: Scene) -> Findings:
-    guidance, score = scene.fields("guidance", "exact"), scene.fields("score", "exact score")
-    if guidance:
-        exact = scene.fields("exact", "exact score")
-        negligible = frozenset(t for t, (force, score) in exact.items() if rms(force) <= NEGLIGIBLE_SHARE * rms(score))
-        remedy = "an approximation, too little training, or another beta than the truth's"
-        diagnosis = diagnose(guidance, scene.schedule, tolerance=TRUTH_NOTE, negligible=negligible)
-        yield _finding(scene, "truth-guidance", guidance, diagnosis, "the exact guidance", remedy)
-        t = diagnosis.worst
-        drawn = scene.on_grid("guidance", t)
-        if drawn is not None:
-            error = (drawn - scene.on_grid("exact", t)).norm(dim=-1) / max(rms(guidance[t][1]), 1e-12)
-            scene.keep_map("error_map", error, t)
-    if score:
-        remedy = "another schedule, another parametrisation, or too little training"
-        diagnosis = diagnose(score, scene.schedule, tolerance=TRUTH_NOTE)
-        yield _finding(scene, "truth-score", score, diagnosis, "the exact score", remedy)
+def _energies(scene: Scene) -> dict[str, object]:
+    """What a `Case` needs to know of energies: from the truth, or else from the given energy of clean points."""
+    if scene.truth is not None:
+        return {"mixture": scene.truth, "beta": scene.beta, "energy": lambda x0: scene.beta * scene.truth.energy(x0)}
+
+    def clean(x0: Tensor) -> Tensor:
+        return scene.energy.function(x0, torch.tensor(FIRST_TIME, dtype=torch.float64))
+
+    data, beta = scene.many, scene.beta or 1.0  # 1 where it is inside the energy
+    values = None if data is None else scene.energy(data, FIRST_TIME, within=0)
+    if values is None or not bool(torch.isfinite(values).all()):
+        return {}
+    return {"mixture": Mixture.from_points(data, values / beta), "beta": beta, "energy": clean}
 
 
-class Diagnosis(NamedTuple):
-    """How a field relates to its reference."""
-
-    kind: str  # "same", "zero" (the given field is zero), "flat" (the reference is zero), "sign", "factor" or "different"
-    fits: dict[float, FactorFit]  # one for each t that could be compared
-    factor: str  # the factor's name where `known_factor` found one, else ""
-    worst: float  # the t of the largest error among those that count
-
-
-def diagnose(pairs: Pairs, schedule: Schedule, *, tolerance: float, negligible: frozenset[float] = frozenset()) -> Diagnosis:
-    """Compare given and reference fields, at least one level.
-
-    Args:
-        tolerance: the largest relative error that counts as the same.
-        negligible: levels that are fitted but do not decide, unless there are no others.
-    """
-    fits = {t: fit_factor(given, reference) for t, (given, reference) in pairs.items()}
-    counts = [t for t in fits if t not in negligible] or list(fits)
-    size = {t: float(pairs[t][1].nan_to_num(posinf=0.0, neginf=0.0).square().mean()) for t in counts}
-    largest = max(size.values())
-    counts = [t for t in counts if size[t] >= ZERO_SHARE * largest]
-    worst = max(counts, key=lambda t: fits[t].error)
-    kept = [fits[t] for t in counts]
-    kind, name = "different", ""
-    if fits[worst].error <= tolerance:
-        kind = "same"
-    elif largest == 0.0:
-        kind = "flat"
-    elif all(fit.factor == 0.0 for fit in kept):
-        kind = "zero"
-    elif max(fit.residual for fit in kept) <= FACTOR_RESIDUAL:
-        name = known_factor({t: fits[t].factor for t in counts}, schedule) or ""
-        kind = {"-1": "sign", "1": "different"}.get(name, "factor")
-    elif all(math.isfinite(fit.cosine) and fit.cosine < SIGN_COSINE for fit in kept):
-        kind = "sign"
-    return Diagnosis(kind, fits, name, worst)
+def _score(scene: Scene) -> Field | None:
+    """The exact score, or the given one, or None; differentiable if the callable is."""
+    if scene.truth is not None:
+        return lambda x, t: scene.truth.score(x, t, scene.schedule)
+    if scene.score is None:
+        return None
+    return lambda x, t: scene.score.function(x, torch.as_tensor(t, dtype=torch.float64))
 
 
-def _finding(scene: Scene, check: str, pairs: Pairs, diagnosis: Diagnosis, reference: str, remedy: str) -> Finding:
-    """Say how the guidance or the score relates to its `reference`, and keep the fitted factors and errors as curves.
+def field_of(function: RecordedCallable) -> Field:
+    """A recorded callable whose failures are NaN."""
 
-    The pairs are fields at the points where the guidance is looked at. The `remedy` is for a difference without a simpler name.
-    """
-    fits, t = diagnosis.fits, diagnosis.worst
-    subject = "score" if check == "truth-score" else "guidance"
-    name = "energy" if check == "energy-gradient" else subject
-    scene.keep_curve(f"{name}_factor", {u: fit.factor for u, fit in fits.items()})
-    scene.keep_curve(f"{name}_error", {u: fit.error for u, fit in fits.items()})
-    fit, (given, exact) = fits[t], pairs[t]
-    at = scene.plane.coordinates(scene.clouds[t].guided[(given - exact).norm(dim=-1).nan_to_num().argmax()])
-    severity, figure = "error", fit.error
-    if diagnosis.kind == "same":
-        severity = "ok"
-        text = f"The {subject} agrees with {reference}. The relative error is at most {fit.error:.2g}, at t = {t:g}."
-    elif diagnosis.kind == "zero":
-        text = f"The {subject} is zero where {reference} is not."
+    def field(x: Tensor, t: float) -> Tensor:
+        value = function(x, t, within=0)
+        return torch.full_like(x, torch.nan) if value is None else value
+
+    return field
+
+
+def _exact_guidance(scene: Scene) -> Findings:
+    guidance = scene.fields("guidance", "exact")
+    if not guidance:
+        return
+    exact = scene.fields("exact", "exact score")
+    kept = [t for t, (given, right) in guidance.items() if max(rms(given), rms(right)) > NEGLIGIBLE_SHARE * rms(exact[t][1])]
+    kept = kept or list(guidance)
+    case = Case(
+        "guidance",
+        lambda x, t: scene.truth.guidance(x, t, scene.beta, scene.schedule),
+        {t: guidance[t][0][:POINTS] for t in kept},
+        {t: scene.clouds[t].guided[:POINTS] for t in kept},
+        scene.schedule,
+        score=_score(scene),
+        **_energies(scene),
+    )
+    yield finding(scene, "truth-guidance", case, "the exact guidance", TRUTH_NOTE)
+    t = max(kept, key=lambda t: fit_factor(*guidance[t]).error)
+    drawn = scene.on_grid("guidance", t)
+    if drawn is not None:
+        size = max(rms(guidance[t][1]), ZERO_SHARE * rms(exact[t][1]))
+        scene.keep_map("error_map", (drawn - scene.on_grid("exact", t)).norm(dim=-1) / size, t)
+
+
+def _exact_score(scene: Scene) -> Findings:
+    fields = scene.fields("score", "exact score")
+    if fields:
+        case = Case(
+            "score",
+            lambda x, t: scene.truth.score(x, t, scene.schedule),
+            {t: score[:POINTS] for t, (score, _) in fields.items()},
+            {t: scene.clouds[t].guided[:POINTS] for t in fields},
+            scene.schedule,
+            score=_score(scene),
+            **_energies(scene),
+            other=None if scene.guidance is None else field_of(scene.guidance),
+        )
+        yield finding(scene, "truth-score", case, "the exact score", TRUTH_NOTE)
+
+
+def finding(scene: Scene, check: str, case: Case, reference: str, tolerance: float) -> Finding:
+    """Say how the guidance or the score relates to its `reference`, and keep the fitted factors and errors as curves."""
+    name = "energy" if check == "energy-gradient" else case.subject
+    fits = {t: fit_factor(case.given[t], exact) for t, exact in case.exact.items()}
+    scene.keep_curve(f"{name}_factor", {t: fit.factor for t, fit in fits.items()})
+    scene.keep_curve(f"{name}_error", {t: fit.error for t, fit in fits.items()})
+    t = max(fits, key=lambda t: fits[t].error)
+    fit, rest = fits[t], (case.given[t] - case.exact[t]).norm(dim=-1).nan_to_num()
+    at = scene.plane.coordinates(case.points[t][rest.argmax()])
+    subject = f"The {case.subject}"
+    given_size, exact_size = ({u: rms(v) for u, v in values.items()} for values in (case.given, case.exact))
+    if max(given_size.values()) <= ZERO_SHARE * max(exact_size.values()):
+        text = f"{subject} is zero where {reference} is not."
         remedy = "a piecewise constant energy differentiated at one point (DPS), or a graph cut by detach() or no_grad"
-    elif diagnosis.kind == "flat":
-        text = f"The {subject} is not zero, but {reference} is, at every noise level."
-        figure, remedy = None, "it is constant at the points looked at, or its graph is cut by detach() or no_grad"
-    elif diagnosis.kind == "sign":
-        text = f"The {subject} is opposite to {reference}, a sign flip. Their cosine is {fit.cosine:.3f} at t = {t:g}."
-        figure, remedy = fit.cosine, advice("-1")
-    elif diagnosis.kind == "factor":
-        times = list(fits)
-        shown = [times[i] for i in sorted({0, len(times) // 2, len(times) - 1})]
-        values = ", ".join(f"{fits[u].factor:.3g} at t = {u:g}" for u in shown)
-        form = f"c(t) = {diagnosis.factor}" if diagnosis.factor else "a c(t) that matches no known factor"
-        text = f"The {subject} is c(t) times {reference} with {form}: {values}."
-        figure = fit.factor
-        remedy = advice(diagnosis.factor) if diagnosis.factor else "right in direction, wrong in size: look for a weight w(t)"
-    else:
-        text = f"The {subject} differs from {reference} by {fit.error:.2g} of its size at t = {t:g} (cosine {fit.cosine:.2f})."
-        if fit.error <= TRUTH_ERROR:  # only the gradient of an energy can be expected to agree to the last digits
-            severity = "warning" if check == "energy-gradient" or fit.error > TRUTH_WARNING else "note"
-    return Finding(check, severity, text, figure, at, t, remedy)
+        return Finding(check, "error", text, figure=1.0, x=at, t=t, remedy=remedy, cause="zero")
+    if max(exact_size.values()) == 0.0:
+        text = f"{subject} is not zero, but {reference} is, at every noise level."
+        remedy = "it is constant at the points looked at, or its graph is cut by detach() or no_grad"
+        return Finding(check, "error", text, x=at, t=t, remedy=remedy)
+    diagnosis = explain(case)
+    if diagnosis.candidate is not None and diagnosis.before > EXPLAINED_WARNING:
+        return _explained(check, case, reference, diagnosis, at, t)
+    if diagnosis.before <= tolerance:
+        text = f"{subject} agrees with {reference}. The relative error is at most {fit.error:.2g}, at t = {t:g}."
+        return Finding(check, "ok", text, figure=fit.error, t=t)
+    severity = "warning" if check == "energy-gradient" or fit.error > TRUTH_WARNING else "note"
+    severity = "error" if fit.error > TRUTH_ERROR else severity
+    text = f"{subject} differs from {reference} by {fit.error:.2g} of its size at t = {t:g} (cosine {fit.cosine:.2f})."
+    outside, cause = _off_the_slice(scene, case, diagnosis.before)
+    if outside:
+        return Finding(check, severity, text + outside, figure=fit.error, x=at, t=t, remedy="look at other slices", cause=cause)
+    text += f" No explanation of the catalogue removes the difference: it is unexplained. {_pattern(case)}"
+    remedy = "too little training or an approximation shows like this, and so does a mistake that is not in the catalogue"
+    return Finding(check, severity, text, figure=fit.error, x=at, t=t, remedy=remedy)
+
+
+def _explained(check: str, case: Case, reference: str, diagnosis: Diagnosis, at, t: float) -> Finding:
+    severity = "error" if diagnosis.before > TRUTH_NOTE else "warning"
+    text = f"The {case.subject} differs from {reference} by {diagnosis.before:.2g} of its size."
+    text = f"{text} {diagnosis.sentence(case.subject, reference)}"
+    return Finding(check, severity, text, diagnosis.before, at, t, diagnosis.repair, diagnosis.cause)
+
+
+def _off_the_slice(scene: Scene, case: Case, before: float) -> tuple[str, str]:
+    """Words and cause of a difference that vanishes on the plane itself."""
+    if scene.plane.dim == 2:
+        return "", ""
+    given = scene.guidance if case.subject == "guidance" else scene.score
+    errors = []
+    for t, x in case.points.items():
+        inside = scene.plane.embed(scene.plane.coordinates(x))
+        value, exact = given(inside, t, within=0), case.right(inside, t)
+        if value is not None:
+            size = max(rms(exact), 1e-30)
+            errors.append(rms(scene.plane.project(value - exact)) / size)
+    if not errors or max(errors) > 0.3 * before:
+        return "", ""
+    return f" In the plane of the slice the error is at most {max(errors):.1%}: the fault lies off the slice.", "off the slice"
+
+
+def _pattern(case: Case) -> str:
+    """Where an unexplained difference sits: at which noise levels, in which coordinates."""
+    errors = {t: case.at(t).error(case.right) for t in case.points}
+    shown = ", ".join(f"{error:.0%} at t = {t:g}" for t, error in sorted(errors.items()))
+    rests = torch.cat([(case.given[t] - exact) / max(rms(exact), 1e-30) for t, exact in case.exact.items()]).nan_to_num()
+    share = rests.square().sum(0) / rests.square().sum().clamp_min(1e-30)
+    text = f"Its error is {shown}."
+    if float(share.max()) > 0.5 + 0.5 / case.dim:
+        text += f" {float(share.max()):.0%} of it is in x{int(share.argmax()) + 1}."
+    return text
