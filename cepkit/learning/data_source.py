@@ -1,6 +1,7 @@
 """Where a run's points come from, written down so that the run can be taken up again."""
 
 import hashlib
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,9 @@ class DataSource(Configuration):
 
     @property
     def is_file(self) -> bool:
-        """Whether `name` is that of a file: no toy's, and with an ending or of a file that is there."""
-        return str(self.name) not in TOYS and (Path(str(self.name)).suffix != "" or Path(str(self.name)).is_file())
+        """Whether `name` is meant as a file: no toy's, and with an ending, a separator, or of a file that is there."""
+        name = str(self.name)
+        return name not in TOYS and (Path(name).suffix != "" or "/" in name or os.sep in name or os.path.isfile(name))
 
     def toy(self) -> Toy:
         """The toy itself, truth included; its `about` says how a file was read."""

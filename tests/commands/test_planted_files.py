@@ -501,7 +501,9 @@ def test_a_file_of_data_that_changed_under_a_run_is_refused(refused, runs, made,
         (["data", "make", "../outside"], "expected one of"),
         (["data", "fetch", NAME, "--from", "file:///etc/passwd"], "expected addresses that begin with https://"),
         (["data", "fetch", NAME, "--from", "ftp://127.0.0.1/x"], "expected addresses"),
-        (["toy", "train", "../moons", "--out", "new"], "expected one of"),
+        (["toy", "train", "../moons", "--out", "new"], "expected a readable CSV file"),
+        (["data", "info", "x" * 5000], "expected a known name"),
+        (["toy", "train", "x" * 5000, "--out", "new"], "expected one of"),
         (["toy", "show", "/dev/null"], "expected a run folder"),
         (["eval", "/dev/null"], "expected a run folder"),
         (["report", "/dev/null"], "expected runs that have been evaluated"),
@@ -539,6 +541,7 @@ def test_a_full_disk_is_named_by_every_command_and_spoils_nothing(refused, toy, 
     refused("toy", "train", "moons", "--points", 50, "--steps", 3, "--out", tmp_path / "new", said="No space left on device")
     refused("toy", "show", toy, "--samples", 50, said=f"could not write {toy / 'figure.png'}")
     refused("report", results, "--out", tmp_path / "report", said=f"could not write {tmp_path / 'report.md'}")
+    refused("demo", "moons", "--samples", 50, "--out", tmp_path / "page", said=f"could not write {tmp_path / 'page'}")
 
 
 @pytest.mark.parametrize("place", ["a file", "a file above"])

@@ -123,3 +123,20 @@ def test_a_file_with_a_cell_that_is_no_number_is_refused(tmp_path):
         path.write_text(f"1,2,3\n4,{cell},6\n")
         with pytest.raises(ValueError, match=complaint):
             DataSource(str(path), n=5).draw()
+
+
+@pytest.mark.parametrize("name", ["MINE.CSV", "plain.txt", "plain"])
+def test_a_file_here_is_a_file_whatever_its_suffix(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text("0,1,2\n1,0,3\n0.5,0.5,1\n")
+    source = DataSource(name, n=10)
+    assert source.toy().dim == 2 and source.to_dict()["name"] == str(tmp_path / name)
+    (tmp_path / name).unlink()
+    with pytest.raises(ValueError, match="expected a readable CSV file"):
+        DataSource(str(tmp_path / name), n=10).draw()
+
+
+def test_a_toy_is_a_toy_even_beside_a_file_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "moons").write_text("")
+    assert not DataSource("moons").is_file

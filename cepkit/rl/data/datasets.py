@@ -69,7 +69,7 @@ def is_path(source: str | Path) -> bool:
         return True
     if source in CATALOGUE or source.startswith((MINARI, D4RL)):
         return False
-    return source.lower().endswith(_SUFFIXES) or "/" in source or os.sep in source or Path(source).is_file()
+    return source.lower().endswith(_SUFFIXES) or "/" in source or os.sep in source or os.path.isfile(source)
 
 
 def name_of(source: str | Path) -> str:
