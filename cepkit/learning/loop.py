@@ -141,11 +141,7 @@ class Stage:
         return [fit.network for fit in self.fits.values()]
 
     def __iter__(self) -> Iterator[TrainingStep]:
-        """Train to the last step, yielding each.
-
-        Raises:
-            NonFiniteLoss: a loss or weight is NaN or infinite.
-        """
+        """Train to the last step, yielding each; `NonFiniteLoss` for a loss or weight that is NaN or infinite."""
         largest = max((p.shape[-1] for network in self.networks() for p in network.parameters()), default=0)
         on_cpu = self.device.type == "cpu"
         while not self.finished:
