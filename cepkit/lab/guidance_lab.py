@@ -152,7 +152,9 @@ class GuidanceLab(LabControls):
             "luts": colour_tables(),
             "toys": list(self._toys),
             "known": list(known),
-            "note": f"{self.toy.name}: sums over the data are looked up in tables of {TABLE_SIDE} × {TABLE_SIDE} points.",
+            "units": {"mean": self.toy.scaling.mean, "std": self.toy.scaling.std} if self.toy.scaling else None,
+            "note": f"{self.toy.name}: sums over the data are looked up in tables of {TABLE_SIDE} × {TABLE_SIDE} points."
+            + (f" {self.toy.about}." if self.toy.about else ""),
         }
 
     def _reset(self) -> None:

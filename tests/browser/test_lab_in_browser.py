@@ -122,6 +122,25 @@ def steady_pixels(page) -> str:
     return before
 
 
+INK = """() => { const canvas = document.querySelector('figure canvas'), counts = {};
+  const pixels = new Uint32Array(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+  for (const one of pixels) counts[one] = (counts[one] || 0) + 1;
+  return 1 - Math.max(...Object.values(counts)) / pixels.length; }"""
+
+
+def test_arrows_of_a_force_without_effect_are_short(page):
+    """At t = 1 the guidance is about a hundredth of the score; with a scale of its own it would fill the picture."""
+    control(page, "heat").select_option(label="none")
+    control(page, "field").select_option(label="s × guidance")
+    control(page, "show_particles").click()
+    control(page, "position").evaluate("input => { input.value = 0; input.dispatchEvent(new Event('input')); }")
+    wait_until_drawn(page, position=0)
+    beside_the_score, before = page.evaluate(INK), steady_pixels(page)
+    control(page, "locked").click()
+    page.wait_for_function(f"old => ({PIXELS})() !== old", arg=before)
+    assert beside_the_score < 0.75 * page.evaluate(INK)
+
+
 @pytest.mark.parametrize("name", ["show_particles", *slow("trajectories", "contours", "streamlines", "locked")])
 def test_layers_switched_on_and_off_change_the_picture(page, name):
     control(page, "heat").select_option(label="intermediate energy")

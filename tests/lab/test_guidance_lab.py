@@ -44,6 +44,14 @@ def test_it_opens_on_four_panels_with_everything_measured(lab):
     assert lab.status == {"busy": "", "failures": [""] * 4, "notes": [""] * 4}
 
 
+def test_points_in_other_units_are_shown_in_them():
+    x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    toy = from_points(200 * x + 1500, x[:, 0], std=0.3, standardize=True)
+    lab = GuidanceLab(toy, ("exact",), **SMALL)
+    assert lab.setup["units"] == {"mean": toy.scaling.mean, "std": toy.scaling.std} and toy.about in lab.setup["note"]
+    torch.testing.assert_close(torch.tensor(lab.setup["units"]["mean"]).double(), (200 * x + 1500).mean(0))
+
+
 def test_a_beta_that_leaves_too_few_of_your_own_points_is_said_below_the_panels():
     x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
     lab = GuidanceLab(from_points(x, 100 * x[:, 0], std=0.3), ("exact",), **SMALL)

@@ -212,22 +212,36 @@ function ticks(low, high, wanted = 4) {
   const rough = (high - low) / wanted, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((k) => k * power).find((k) => k >= rough * 0.8);
   const found = [];
-  for (let k = Math.ceil(low / step); k * step <= high; k += 1) found.push(Number((k * step).toPrecision(6)));
+  for (let k = Math.ceil(low / step); k * step <= high; k += 1) found.push(Number((k * step).toPrecision(10)));
   return found;
 }
 
+// How the coordinates of the picture are written: in units of one's own where `setup.units` has them.
+function unitsOf(setup) {
+  return setup.units || { mean: [0, 0], std: [1, 1] };
+}
+
 function drawAxes(view) {
-  const { pen, setup } = view;
+  const { pen, setup } = view, { mean, std } = unitsOf(setup);
+  const shown = (axis) => [-1, 1].map((side) => mean[axis] + std[axis] * (setup.centre[axis] + side * setup.extent));
+  const place = (axis, value) => (value - mean[axis]) / std[axis];
   pen.strokeStyle = pen.fillStyle = view.ink.text;
   pen.lineWidth = 1;
   pen.strokeRect(view.left, view.top, view.side, view.side);
   pen.font = "11px system-ui, sans-serif";
   pen.textAlign = "center";
   pen.textBaseline = "top";
-  for (const x of ticks(setup.centre[0] - setup.extent, setup.centre[0] + setup.extent)) pen.fillText(String(x), view.px(x), view.top + view.side + 5);
-  pen.textAlign = "right";
+  for (const x of ticks(...shown(0))) pen.fillText(String(x), view.px(place(0, x)), view.top + view.side + 5);
   pen.textBaseline = "middle";
-  for (const y of ticks(setup.centre[1] - setup.extent, setup.centre[1] + setup.extent)) pen.fillText(String(y), view.left - 5, view.py(y));
+  for (const y of ticks(...shown(1))) {
+    const label = String(y), long = label.length > 4; // a long one stands upright
+    pen.save();
+    pen.translate(view.left - (long ? 12 : 5), view.py(place(1, y)));
+    if (long) pen.rotate(-Math.PI / 2);
+    pen.textAlign = long ? "center" : "right";
+    pen.fillText(label, 0, 0);
+    pen.restore();
+  }
 }
 
 // The colours of a picture with their two ends, in the upper right corner.

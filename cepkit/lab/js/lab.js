@@ -200,7 +200,8 @@ function render({ model, el }) {
         const v = vectorAt(fieldAt(maps, kind, p, place, model.get("scale")), maps, setup(), ...probe);
         return v ? `(${short(v[0])}, ${short(v[1])})` : "–";
       };
-      vectors = `at (${short(probe[0])}, ${short(probe[1])}): score ${say("score")}, s × guidance ${say("guidance")}`;
+      const { mean, std } = unitsOf(setup());
+      vectors = `at (${probe.map((value, axis) => short(mean[axis] + std[axis] * value)).join(", ")}): score ${say("score")}, s × guidance ${say("guidance")}`;
     }
     figure.vectors.textContent = vectors;
     const label = `${setup().names[p]}, t = ${short(timeAt(model.get("paths").times, position), 2)}. ${wrong} ${text}`;
