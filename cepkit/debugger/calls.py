@@ -7,14 +7,13 @@ gradients off. One that works only with gradients on, or with one time per row, 
 import contextlib
 import copy
 import math
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from cepkit.calling import evaluation_mode, modules_of
+from cepkit.calling import evaluation_mode, field_fault, modules_of, words_of
 
 _WAYS = ((False, False), (True, False), (False, True), (True, True))  # (gradients on, one time per row)
 
@@ -139,10 +138,10 @@ class RecordedCallable:
             if way != self._way:
                 for kind, needed in zip(("gradients", "time per row"), way, strict=True):
                     if needed:
-                        self.record(Fault(kind, float(t), _words(error)))
+                        self.record(Fault(kind, float(t), words_of(error)))
                 self._way = way
             if not torch.equal(points, x) or bool((times != t.to(times)).any()):
-                self.record(Fault("in place", float(t), "the sampler goes on with the changed tensor", 1.0))
+                self.record(Fault("in place", float(t), "a sampler that hands out no copy goes on with what is left", 1.0))
             elif points._version or times._version:
                 self.record(Fault("in place", float(t), "it was written to, and at these points came out as it was"))
             return value
@@ -160,16 +159,15 @@ class RecordedCallable:
             yield
 
     def _checked(self, value: object, x: Tensor, t: float) -> Tensor | None:
-        expected = x.shape[:-1] if self.per_point else x.shape
         if isinstance(value, Exception):
-            return self.record(Fault("raised", t, _words(value)))
-        if not isinstance(value, Tensor):
-            return self.record(Fault("type", t, type(value).__name__))
-        if value.shape != expected:
-            return self.record(Fault("shape", t, f"{tuple(value.shape)} where {tuple(expected)} was expected"))
-        if value.device != x.device:
-            self.record(Fault("device", t, f"{value.device} where x_t is on {x.device}"))
-        if value.dtype != x.dtype:
+            return self.record(Fault("raised", t, words_of(value)))
+        fault = field_fault(value, x, per_point=self.per_point)
+        if fault is not None:
+            # numbers of another kind, such as complex ones, are worse than those of another precision
+            self.record(Fault(fault.kind, t, f"expected {fault.expected}, got {fault.came}", float(fault.kind == "dtype")))
+            if fault.kind != "device":
+                return None
+        elif value.dtype != x.dtype:
             self.record(Fault("dtype", t, f"{value.dtype} for x_t of {x.dtype}"))
         try:
             return value.detach().to(x)
@@ -180,8 +178,3 @@ class RecordedCallable:
         """Keep a fault."""
         if len(self.faults) < 400:  # a callable that always fails must not fill the memory
             self.faults.append(fault)
-
-
-def _words(error: Exception) -> str:
-    """The type of an exception and the first line of its message, even if its message cannot be printed."""
-    return "".join(traceback.format_exception_only(error)).splitlines()[0][:200]

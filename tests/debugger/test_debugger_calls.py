@@ -52,11 +52,14 @@ def test_a_callable_that_always_raises_leaves_the_score_checked():
 @pytest.mark.parametrize(
     ("change", "came"),
     [
-        (lambda value: value[:, :1], "(64, 1) where (64, 2)"),
-        (lambda value: value.sum(-1), "(64,) where (64, 2)"),
+        (lambda value: value[:, :1], "x_t (64, 2), got (64, 1)"),
+        (lambda value: value.sum(-1), "x_t (64, 2), got (64,)"),
         (lambda value: value.T, "(2, 64)"),
         (lambda value: value.numpy(), "ndarray"),
         (lambda value: None, "NoneType"),
+        (lambda value: value.to(torch.complex64), "real floating-point numbers, got torch.complex64"),
+        (lambda value: value.long(), "real floating-point numbers, got torch.int64"),
+        (lambda value: value.to_sparse(), "got a sparse_coo tensor"),
     ],
 )
 def test_a_wrong_shape_or_type_is_named(change, came):
