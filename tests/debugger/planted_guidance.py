@@ -356,7 +356,7 @@ def mean_subtracted_once_more(w):
     return {"guidance": lambda x, t: w.guidance(x - torch.tensor([1.0, -0.6]).to(x), t)}
 
 
-@plant("guidance", "off the slice", at="helix", beta=4.0, blind=ANOTHER_ENERGY)
+@plant("guidance", "off the slice", "coordinate dropped", at="helix", beta=4.0, blind=ANOTHER_ENERGY)
 def projected_to_the_plane(w):
     flat = torch.tensor([1.0, 1.0, 0.0])
     return {"guidance": lambda x, t: w.guidance(x * flat.to(x), t)}
@@ -446,7 +446,7 @@ def monte_carlo_without_a_seed(w):
     return {"guidance": guidance}
 
 
-@plant("guidance", "batch size", at="8gaussians")
+@plant("guidance", "batch size", at="8gaussians", symptoms=("factor",))
 def mean_of_the_energies_differentiated(w):
     def guidance(x, t):
         with torch.enable_grad():
@@ -465,7 +465,7 @@ def normalised_over_the_batch(w):
     return {"guidance": guidance}
 
 
-@plant("guidance", "batch", at="rings")
+@plant("guidance", "batch", at="rings", symptoms=("drift",))
 def baseline_of_the_batch(w):
     def guidance(x, t):
         g = w.guidance(x, t)

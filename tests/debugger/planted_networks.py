@@ -145,7 +145,7 @@ def energy_net_weighted_by_sigma(w):
     return {"score": run.denoiser, "guidance": guidance, "energy": run.guidance.energy}
 
 
-@plant("guidance", "batch size", at="moons")
+@plant("guidance", "batch size", at="moons", symptoms=("factor",))
 def energy_net_averaged_over_the_batch(w):
     run = trained("moons")
 

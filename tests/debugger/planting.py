@@ -143,6 +143,7 @@ class Case:
     Attributes:
         make: the callables and further arguments in a world, by the debugger's names; the exact ones where it says nothing.
         causes: the names that are right for it.
+        symptoms: names that are true as well, but not the cause: one may follow a right name.
         blind: the modes that are left out, and why.
     """
 
@@ -152,6 +153,7 @@ class Case:
     world: Callable[[], World]
     make: Callable[[World], dict]
     blind: dict[str, str] = field(default_factory=dict)
+    symptoms: frozenset[str] = frozenset()
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -179,7 +181,13 @@ def planter(cases: dict[str, Case]) -> Callable:
     """A decorator factory that adds the functions it decorates to `cases`, under their own names."""
 
     def plant(
-        subject: str, *causes: str, at: str, beta: float = 3.0, cosine: bool = False, blind: dict | None = None
+        subject: str,
+        *causes: str,
+        at: str,
+        beta: float = 3.0,
+        cosine: bool = False,
+        blind: dict | None = None,
+        symptoms: tuple[str, ...] = (),
     ) -> Callable:
         assert subject in SUBJECTS
         blind = ENERGY_ALONE if blind is None and subject == "score" else blind or {}
@@ -188,7 +196,7 @@ def planter(cases: dict[str, Case]) -> Callable:
             name = make.__name__
             assert name not in cases, f"two cases are called {name}"
             place = lambda: world(at, beta, cosine=cosine)  # noqa: E731 (toys are made when they are needed)
-            cases[name] = Case(name, subject, frozenset(causes), place, make, blind)
+            cases[name] = Case(name, subject, frozenset(causes), place, make, blind, frozenset(symptoms))
             return make
 
         return add
@@ -224,14 +232,14 @@ def verdict(case: Case, report: Report) -> str:
     A correct setting is "ok" or an "alarm". A fault is
 
         named    the first cause is right, and the finding that names it speaks of the right subject
-        wrong    any cause is not right, or a warning or error claims another one
+        wrong    the first cause is not right, a later one is not even a symptom, or a warning or error claims another one
         seen     there is a warning or an error
         missed   there is none
     """
     found, causes = alarms(report), report.causes
     if not case.causes:
         return "alarm" if found or causes else "ok"
-    if any(cause not in case.causes for cause in causes):
+    if any(cause not in case.causes for cause in causes[:1]) or not case.causes | case.symptoms >= set(causes):
         return "wrong"
     if causes:
         about = next(item for item in report.findings if item.cause == causes[0])
