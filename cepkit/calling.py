@@ -87,7 +87,7 @@ def call_field(function: Callable, name: str, x: Tensor, *time: Tensor | float, 
     except Exception as error:
         if isinstance(error, (ValueError, OSError, MemoryError)) or type(error).__module__ != "builtins":
             raise
-        arguments, advice = "x_t, t" if time else "x", _advice(function, x, error)
+        arguments, advice = "x_t, t" if time else "x", advice_for(function, x, error)
         raise ValueError(f"{name}: expected a callable ({arguments}) -> tensor, got {words_of(error)}{advice}") from error
     return check_field(value, x, name, per_point=per_point)
 
@@ -149,7 +149,8 @@ def words_of(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(error)).splitlines()[0][:200]
 
 
-def _advice(function: Callable, x_t: Tensor, error: Exception) -> str:
+def advice_for(function: Callable, x_t: Tensor, error: Exception) -> str:
+    """What to do about an exception of a user's function, as the end of a sentence; empty if nothing is known."""
     if isinstance(error, RuntimeError) and not torch.is_grad_enabled() and "does not require grad" in words_of(error):
         return "; samplers call it with gradients off, so it needs `with torch.enable_grad():` inside"
     for parameter in (p for module in modules_of(function) for p in module.parameters()):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cepkit.calling import evaluation_mode, field_fault, modules_of, words_of
+from cepkit.calling import advice_for, evaluation_mode, field_fault, modules_of, words_of
 
 _WAYS = ((False, False), (True, False), (False, True), (True, True))  # (gradients on, one time per row)
 
@@ -160,7 +160,7 @@ class RecordedCallable:
 
     def _checked(self, value: object, x: Tensor, t: float) -> Tensor | None:
         if isinstance(value, Exception):
-            return self.record(Fault("raised", t, words_of(value)))
+            return self.record(Fault("raised", t, words_of(value) + advice_for(self.function, x, value)))
         fault = field_fault(value, x, per_point=self.per_point)
         if fault is not None:
             # numbers of another kind, such as complex ones, are worse than those of another precision

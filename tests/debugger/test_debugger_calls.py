@@ -69,6 +69,12 @@ def test_a_wrong_shape_or_type_is_named(change, came):
     assert found.finding("truth-score").severity == "ok"
 
 
+def test_a_network_of_another_dtype_is_told_from_other_failures():
+    layer = torch.nn.Linear(2, 2).bfloat16()
+    message = report(lambda x, t: layer(x)).finding("calls").message
+    assert "raised" in message and "its weights are torch.bfloat16 on cpu" in message and "from_module" in message
+
+
 def test_a_wrong_shape_of_the_energy_is_named():
     found = report(EXACT, energy=lambda x, t: EXACT.energy(x, t)[:, None])
     assert "energy returned a wrong shape" in found.finding("calls").message and "squeeze" in found.finding("calls").remedy
