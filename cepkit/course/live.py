@@ -10,11 +10,13 @@ from matplotlib.figure import Figure
 from cepkit import plots
 from cepkit.learning.history import History
 from cepkit.learning.loop import Training
+from cepkit.learning.sufficiency import shortfall
 from cepkit.truth.metrics import ErrorProbe
 
 
 def watch(training: Training, probe: ErrorProbe, *, every: int = 100, floors: Mapping[str, float] | None = None) -> History:
-    """Train to the end below a running notebook cell, and return the history.
+    """Train to the end below a running notebook cell, and return the history. In the end it says at which t the guidance does
+    not suffice.
 
     Args:
         probe: where the error is measured.
@@ -32,6 +34,9 @@ def watch(training: Training, probe: ErrorProbe, *, every: int = 100, floors: Ma
             picture = picture or display(figure, display_id=True)
             picture.update(figure)
             bar.update(_bar(step.index, total, history))
+    if history.errors and training.finished and training.config.objective != "MSE":
+        said = shortfall(probe.times, history.errors[-1].tolist(), probe.mean_energy.tolist())
+        bar.update(_bar(training.index, total, history, said))
     return history
 
 
@@ -48,8 +53,9 @@ def _draw(left: Axes, right: Axes, history: History, name: str, floors: Mapping[
     plots.curves(right, history.probe.times, now, xlabel="time t", ylabel="guidance error", log="y")
 
 
-def _bar(index: int, total: int, history: History | None) -> HTML:
+def _bar(index: int, total: int, history: History | None, said: str = "") -> HTML:
     words = f"step {index} of {total}"
     if history is not None:
         words += f", {history.seconds[-1]:.0f} s, mean guidance error {history.means[-1]:.3f}"
-    return HTML(f'<progress value="{index}" max="{total}" style="width: 40%"></progress> {html.escape(words)}')
+    note = f"<br><b>Note</b>: {html.escape(said)}." if said else ""
+    return HTML(f'<progress value="{index}" max="{total}" style="width: 40%"></progress> {html.escape(words)}{note}')

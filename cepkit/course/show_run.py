@@ -16,6 +16,7 @@ from cepkit.diffusion.sampling import sample
 from cepkit.diffusion.schedules import Schedule
 from cepkit.learning.checkpoints import write_atomically
 from cepkit.learning.points_run import LoadedRun, load_run, load_toy
+from cepkit.learning.sufficiency import shortfall
 from cepkit.truth.fields import ExactDenoiser, toy_estimators
 from cepkit.truth.metrics import PROBE_TIMES
 from cepkit.truth.toys import Toy
@@ -93,7 +94,8 @@ def show_run(folder: str | Path, *, n: int = 2000) -> tuple[str, Comparison, Pat
         f"{folder}: {toy.name}, beta = {config.beta:g}, {config.objective}, step {run.step} of {config.steps}; "
         f"mean field error {sum(errors) / len(errors):.3f}"
     )
-    headline = "\n".join(filter(None, (headline, toy.about, toy.few_points(config.beta))))
+    said = shortfall(table.times, errors, table.row("mean energy").field_errors) if config.objective != "MSE" else ""
+    headline = "\n".join(filter(None, (headline, toy.about, toy.few_points(config.beta), said)))
     path = folder / "figure.png" if toy.dim == 2 else None
     if path is not None:
         write_atomically(path, plots.png(_figure(run, toy, denoiser, known["exact"])))

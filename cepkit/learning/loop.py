@@ -20,6 +20,7 @@ from cepkit.diffusion.process import perturb
 from cepkit.diffusion.schedules import Schedule, VPLinear
 from cepkit.learning.losses import LABELS, Info, cep_loss, denoising_loss, exp_energy_loss, mean_energy_loss, pooled_energy
 from cepkit.learning.networks import Fit, MLPDenoiser, MLPEnergy
+from cepkit.learning.sufficiency import Truth, judge
 from cepkit.settings import Configuration, setting
 from cepkit.validation import LARGEST_INTEGER, check_points, one_per_point
 
@@ -174,18 +175,17 @@ class Training(Stage):
         x: clean points (n, D) of about unit scale, float32 or float64; trained in float32 on the device of `x`.
         energy: their energies (n,), low is good.
         config: everything else.
+        truth: the exact answer, such as `toy.truth`, with which the guidance is compared after the last step.
 
     Raises:
-        ValueError: shapes that do not fit, values that are not finite, or points too large for the noise. While iterating,
-            `NonFiniteLoss`.
+        ValueError: shapes that do not fit, values not finite, points too large for the noise. While iterating, `NonFiniteLoss`.
 
     Warns as `cepkit.data_checks.check_suitable` does.
     """
 
-    def __init__(self, x: Tensor, energy: Tensor, config: TrainingConfig) -> None:
-        self.config = config
-        given = energy
-        x, energy = check_data(x, given)
+    def __init__(self, x: Tensor, energy: Tensor, config: TrainingConfig, *, truth: Truth = None) -> None:
+        self.config, self.truth = config, truth
+        (x, energy), given = check_data(x, energy), energy
         check_suitable(x, given, config.beta)
         # log mean exp(-beta E): CEP cannot see the zero of the energies while this keeps its labels near 1
         self.log_scale = float(torch.logsumexp(-config.beta * energy, 0) - math.log(len(energy)))
@@ -205,6 +205,12 @@ class Training(Stage):
             self.fits[part] = Fit(network.to(self.device), **rates)
             stream = len(PARTS) * config.seed + PARTS.index(part)
             self.generators[f"{part}.generator"] = torch.Generator(self.device).manual_seed(stream)
+
+    def __iter__(self) -> Iterator[TrainingStep]:
+        """Train to the last step, yielding each; a warning then says at which t the guidance does not suffice."""
+        if not self.finished:
+            yield from super().__iter__()
+            judge(self)
 
     @property
     def denoiser(self) -> MLPDenoiser:
@@ -227,8 +233,7 @@ class Training(Stage):
         return self.fits[part].average
 
     def _take(self) -> TrainingStep:
-        found: dict[str, Tensor] = {}
-        info: Info = {}
+        found, info = {}, {}
         for part, fit in self.fits.items():
             if fit.index == self.index:  # otherwise an interrupt came after this network's step and before the other's
                 loss, more = self._denoiser_loss(fit.network) if part == "denoiser" else self._energy_loss(fit.network)

@@ -170,13 +170,14 @@ class _Drawn(NamedTuple):
     def train(self, config: TrainingConfig) -> Training:
         """The training on them; warns where beta leaves too few of the rows of a file their weight."""
         _check_sizes(self.x, config)
-        if self.toy is None or self.toy.scaling is None:
-            return Training(self.x, self.energy, config)
+        truth = None if self.toy is None else self.toy.truth
+        if truth is None or self.toy.scaling is None:
+            return Training(self.x, self.energy, config, truth=truth)
         if text := self.toy.few_points(config.beta):
             warnings.warn(text, stacklevel=3)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of draws, which repeat the rows
-            return Training(self.x, self.energy, config)
+            return Training(self.x, self.energy, config, truth=truth)
 
 
 def _draw(data: Data) -> _Drawn:

@@ -20,6 +20,8 @@ from cepkit.learning import Training, load_run, resume_run
 from cepkit.learning.log import read_log
 from cepkit.learning.run import state_of
 
+# trainings of a few steps, which say that they do not suffice
+pytestmark = pytest.mark.filterwarnings("ignore:at t .* the learned guidance is worse")
 WINE = Path(__file__).parents[2] / "data" / "wine.csv"
 
 
@@ -81,6 +83,15 @@ def test_kilometres_and_euros_are_trained_on_shown_and_explained(capsys, tmp_pat
     path.write_text(path.read_text().replace("80", "81"))
     assert main(["toy", "show", str(folder)]) == 2
     assert "expected the data the run was started with" in capsys.readouterr().err
+
+
+def test_a_training_that_does_not_suffice_says_so_in_a_line(capsys, tmp_path):
+    small = ["--points", "500", "--contrasts", "8", "--steps", "5"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["toy", "train", "moons", "--out", str(tmp_path), *small]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "worse than the exact mean energy" in line]
+    assert len(lines) == 1 and lines[0].startswith("note: at t ") and "UserWarning" not in lines[0]
 
 
 def test_ctrl_c_saves_a_whole_step_says_how_to_go_on_and_ends_with_130(tmp_path):

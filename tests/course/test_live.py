@@ -35,6 +35,7 @@ def test_watching_a_training_shows_a_bar_and_a_picture_that_are_redrawn(monkeypa
     bar, picture = shown
     assert 'value="0"' in bar.seen[0].data and 'value="30" max="30"' in bar.seen[-1].data
     assert "mean guidance error" in bar.seen[-1].data
+    assert "the learned guidance is worse than" in bar.seen[-1].data and "worse" not in bar.seen[-2].data
     left = picture.seen[-1].axes[0]
     assert [line.get_label() for line in left.lines] == ["CEP", "mean energy"]
     assert left.lines[0].get_ydata().tolist() == pytest.approx(history.means)

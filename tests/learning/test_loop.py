@@ -295,7 +295,8 @@ def test_own_data_in_five_dimensions_train_through():
     x = torch.randn(2000, 5, generator=seeded())
     toy = from_points(x, x[:, 4], std=0.2)
     points, energy = toy.sample(20_000, generator=seeded())
-    training = trained(TrainingConfig(beta=1.0, steps=60, groups=8, contrasts=64), points, energy)
+    with pytest.warns(UserWarning, match="^in 5 dimensions the learned guidance may be worse than none"):
+        training = trained(TrainingConfig(beta=1.0, steps=60, groups=8, contrasts=64), points, energy)
     for t in (0.3, 0.6):
         error = guidance_error(training.guidance, toy.truth, t, 1.0, VPLinear(), n=500, generator=seeded())
         assert float(error) < 0.5

@@ -155,6 +155,14 @@ DEFECTS = (
         ("tests/truth/test_exact.py",),
     ),
     Defect(
+        "shortfall-unsaid",
+        "cepkit/learning/sufficiency.py",
+        "if not row[1] <= max(min(row[2], 1), _NEAR)",
+        "if row[1] > 10 * max(min(row[2], 1), _NEAR)",
+        "a training whose guidance is worse than the mean energy says nothing",
+        ("tests/learning/test_sufficiency.py",),
+    ),
+    Defect(
         "box-edge",
         "cepkit/truth/kernels.py",
         "erfcx_positive(outward - inward)",
