@@ -169,7 +169,7 @@ class Stage:
 class Training(Stage):
     """Denoiser and energy net in training on points with energies.
 
-    Each network has a random stream of its own, so leaving one out does not change the other.
+    Each network has a random stream of its own, so leaving one out does not change the other. Warns as `check_suitable` does.
 
     Args:
         x: clean points (n, D) of about unit scale, float32 or float64; trained in float32 on the device of `x`.
@@ -179,8 +179,6 @@ class Training(Stage):
 
     Raises:
         ValueError: shapes that do not fit, values not finite, points too large for the noise. While iterating, `NonFiniteLoss`.
-
-    Warns as `cepkit.data_checks.check_suitable` does.
     """
 
     def __init__(self, x: Tensor, energy: Tensor, config: TrainingConfig, *, truth: Truth = None) -> None:
@@ -203,14 +201,15 @@ class Training(Stage):
             if isinstance(network, MLPEnergy) and network.guess is not None:
                 network.guess.fit(self.x, self.energy, config.beta)
             self.fits[part] = Fit(network.to(self.device), **rates)
-            stream = len(PARTS) * config.seed + PARTS.index(part)
-            self.generators[f"{part}.generator"] = torch.Generator(self.device).manual_seed(stream)
+            generator = self.generators[f"{part}.generator"] = torch.Generator(self.device)
+            generator.manual_seed(len(PARTS) * config.seed + PARTS.index(part))
 
     def __iter__(self) -> Iterator[TrainingStep]:
         """Train to the last step, yielding each; a warning then says at which t the guidance does not suffice."""
         if not self.finished:
             yield from super().__iter__()
-            judge(self)
+            if "energy" in self.fits and self.config.objective != "MSE":  # which learns the mean energy itself
+                judge(self.guidance, self.x, self.config.beta, self.truth)
 
     @property
     def denoiser(self) -> MLPDenoiser:
@@ -273,8 +272,7 @@ class Training(Stage):
 
 def build_networks(dim: int, config: TrainingConfig) -> dict[str, nn.Module]:
     """The networks of a configuration, freshly initialised from its seed, by part."""
-    made: dict[str, nn.Module] = {}
-    size = {"width": config.width, "layers": config.layers, "waves": config.waves}
+    made, size = {}, {"width": config.width, "layers": config.layers, "waves": config.waves}
     guess = config.gaussian_guess and config.objective != "MSE"
     for part in config.parts:
         with torch.random.fork_rng(devices=[]):

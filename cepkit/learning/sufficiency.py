@@ -6,15 +6,13 @@ island, and a network draws a smooth slope through all of them, however long it 
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
+from cepkit.diffusion.guidance import LearnedGuidance
 from cepkit.truth.exact import Mixture
 from cepkit.truth.metrics import ErrorProbe
-
-if TYPE_CHECKING:
-    from cepkit.learning.loop import Training
 
 Truth = Mixture | None
 _NEAR = 0.05  # an error below this passes, whatever the mean energy's
@@ -42,19 +40,14 @@ def shortfall(times: Sequence[float], errors: Sequence[float], mean_energy: Sequ
     )
 
 
-def judge(training: "Training") -> None:
-    """Warn where the guidance of a finished training falls short or, in many dimensions, that without a truth nobody knows.
-
-    A network that learned the mean energy itself ("MSE") is not judged.
-    """
-    config, truth, dim, said = training.config, training.truth, training.x.shape[1], ""
-    if "energy" not in config.parts or config.objective == "MSE":
-        return
+def judge(guidance: LearnedGuidance, x: Tensor, beta: float, truth: Truth) -> None:
+    """Warn where a guidance learned from points (n, D) falls short or, in many dimensions, that without a truth nobody knows."""
+    dim, said = x.shape[1], ""
     if truth is not None:
         n = min(_PLACES, max(32, _VALUES // (truth.components().count * dim)))
-        generator = torch.Generator(training.device).manual_seed(config.seed)
-        probe = ErrorProbe(truth, config.beta, config.schedule, n=n, generator=generator)
-        said = shortfall(probe.times, probe(training.guidance).tolist(), probe.mean_energy.tolist())
+        generator = torch.Generator(x.device).manual_seed(0)
+        probe = ErrorProbe(truth, beta, guidance.schedule, n=n, generator=generator)
+        said = shortfall(probe.times, probe(guidance).tolist(), probe.mean_energy.tolist())
     elif dim > _SURE:
         said = f"in {dim} dimensions the learned guidance may be worse than none at small t; truth=toy.truth lets it be measured"
     if said:
