@@ -111,10 +111,7 @@ class Scene:
         if isinstance(score, Denoiser):
             self.score = RecordedCallable(partial(predict, score, "score"), "score")
         self.domain = Domain.of(domain)
-        levels = as_float64(times, "times").reshape(-1).tolist()
-        self.times = tuple(sorted({check_number(t, name="times", low=1e-4, high=1.0) for t in levels}))
-        if not self.times:
-            raise ValueError("times: expected at least one noise level in (0, 1], got none")
+        self.times = _levels(times)
         self.scale = check_number(scale, name="scale")
         self.particles = check_number(particles, name="particles", low=16, integer=True)
         self.steps = check_number(steps, name="steps", low=1, integer=True)
@@ -272,6 +269,14 @@ class Scene:
             return list(sampling_steps(denoiser, noise, steps=steps))
         except CallFailed:
             return None
+
+
+def _levels(times: Sequence[float]) -> tuple[float, ...]:
+    """The noise levels in order, each once."""
+    levels = {check_number(t, name="times", low=1e-4, high=1.0) for t in as_float64(times, "times").reshape(-1).tolist()}
+    if not levels:
+        raise ValueError("times: expected at least one noise level in (0, 1], got none")
+    return tuple(sorted(levels))
 
 
 def _first_parameter(callables: Iterable[object]) -> Tensor:

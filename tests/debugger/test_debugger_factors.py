@@ -6,7 +6,7 @@ import pytest
 import torch
 from checks import seeded
 
-from cepkit.debugger.checks.own_points import regression_factor
+from cepkit.debugger.checks.from_points import regression_factor
 from cepkit.debugger.factors import advice, fit_factor, known_factor
 from cepkit.diffusion.process import perturb
 from cepkit.diffusion.schedules import VPCosine, VPLinear

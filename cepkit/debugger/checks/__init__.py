@@ -9,13 +9,13 @@ Each threshold stands beside its check with the reason for its size. The exact g
 """
 
 from cepkit.debugger.checks import (
+    across_time,
     agreement,
     callables,
     curl,
+    from_points,
     limits,
     norm_ratio,
-    own_guidance,
-    own_points,
     paths,
     samples,
     score,
@@ -24,5 +24,5 @@ from cepkit.debugger.checks import (
 )
 
 # in the order in which findings of one severity are shown
-CHECKS = (norm_ratio, curl, agreement, own_points, own_guidance, limits, score, time_dependence, paths, steps, samples)
+CHECKS = (norm_ratio, curl, agreement, from_points, across_time, limits, score, time_dependence, paths, steps, samples)
 CALLABLES = callables  # it looks before all others, is run after them and shown before them
