@@ -6,12 +6,14 @@ lines from the middle of the points, gives E_s at noised points, and these give 
 
 import itertools
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from cepkit.debugger.checks.agreement import field_of
-from cepkit.debugger.diagnosis import LEFT, RIVAL, Diagnosis
+from cepkit.debugger.checks.from_points import TOLERANCES
+from cepkit.debugger.diagnosis import FLOORS, LEFT, RIVAL, Diagnosis
 from cepkit.debugger.explanations.case import Candidate, Candidates, Field, value_of
 from cepkit.debugger.explanations.energies import LEARN
 from cepkit.debugger.explanations.repairs import of_order, of_size_and_time
@@ -52,19 +54,23 @@ def check(scene: Scene) -> Findings:
     applies = scene.truth is None and scene.energy is None and scene.guidance is not None and scene.guidance.steady
     if not applies or scene.many is None or len(scene.many) < 4 * _COMPARED or base == times[-1]:
         return
-    given = field_of(scene.guidance)
-    before = _inconsistency(scene, given, base)
-    if before <= TOLERANCE:
+    across, given = _AcrossTime(scene, base), _remembered(field_of(scene.guidance))
+    if max(rms(given(x, t)) for t, x in across.seen.items()) == 0.0:
+        return
+    before, floor = across.error(given)
+    if before <= max(TOLERANCE, TOLERANCES * floor):
         text = f"The guidance at larger t follows from that at t = {base:g}. The relative error is {before:.2g}."
         yield Finding("own-guidance", "ok", text, figure=before)
         return
-    tried = [Diagnosis(before, _inconsistency(scene, given, base, mean=True), MEAN)]
-    known = (of_size_and_time(given, scene.schedule, _unknown), of_order(given, scene.plane.dim), _without(scene, given))
-    for candidate in itertools.chain(*known):
-        tried.append(Diagnosis(before, _inconsistency(scene, candidate.field, base), candidate))
-    least = min(found.after for found in tried)
+    tried = []
+    fields = (of_size_and_time(given, scene.schedule, _unknown), of_order(given, scene.plane.dim), _without(scene, given))
+    for candidate in itertools.chain([replace(MEAN, field=given)], *fields):
+        after, floor = across.error(candidate.field, mean=candidate.cause == MEAN.cause)
+        if after <= max(LEFT * before, min(FLOORS * floor, before / 2)):
+            tried.append(Diagnosis(before, after, candidate, floor=floor))
     text = f"The guidance at larger t does not follow from that at t = {base:g}. The relative error is {before:.2g}."
-    if least <= LEFT * before:
+    if tried:
+        least = min(found.after for found in tried)
         best = next(found for found in tried if found.after <= RIVAL * least)
         text = f"{text} {best.sentence('guidance', '')}"
         yield Finding("own-guidance", "error", text, before, remedy=best.repair, cause=best.cause)
@@ -74,26 +80,58 @@ def check(scene: Scene) -> Findings:
         yield Finding("own-guidance", "warning" if before > WARNING else "note", text, before, remedy=remedy)
 
 
-def _inconsistency(scene: Scene, guidance: Field, base: float, *, mean: bool = False) -> float:
-    """The error of a guidance at larger t relative to what it implies at `base`, or to the mean energy that it implies."""
-    points = scene.many
-    x = perturb(points[_COMPARED:][:_SUMMED], base, scene.schedule, generator=scene.generator("halves")).x_t
-    energy = _along_lines(guidance, x, base)
-    rows = torch.isfinite(energy)
-    if int(rows.sum()) < _COMPARED:
-        return 1.0
-    implied, later = Mixture.from_points(x[rows], energy[rows]), Later(scene.schedule, base)
-    fields = implied.mean_energy_guidance if mean else implied.guidance
-    errors = []
-    for t in scene.times:
-        if t > base:
-            seen = perturb(points[:_COMPARED], t, scene.schedule, generator=scene.generator("noised")).x_t
-            value, right = value_of(guidance, seen, t), fields(seen, t, 1.0, later)
-            rows = finite_rows(value, right)
-            size = max(rms(value[rows]), rms(right[rows]))
+class _AcrossTime:
+    """Noised points at the base level, the lines that lead to them, and other points at the larger levels, `seen`."""
+
+    def __init__(self, scene: Scene, base: float) -> None:
+        self.base, self.later = base, Later(scene.schedule, base)
+        points = scene.many
+        summed = points[_COMPARED:][:_SUMMED]
+        self.x = perturb(summed, base, scene.schedule, generator=scene.generator("halves")).x_t
+        self.middle = self.x.mean(0)
+        shares = (torch.arange(_NODES, dtype=self.x.dtype, device=self.x.device) + 0.5) / _NODES
+        self.lines = (self.middle + shares[:, None, None] * (self.x - self.middle)).reshape(-1, self.x.shape[1])
+        noised = scene.generator("noised")
+        later = [t for t in scene.times if t > base]
+        self.seen = {t: perturb(points[:_COMPARED], t, scene.schedule, generator=noised).x_t for t in later}
+
+    def error(self, guidance: Field, *, mean: bool = False) -> tuple[float, float]:
+        """The error of a guidance at larger t beside what it implies at the base, or the mean energy, and that of a right one."""
+        force = value_of(guidance, self.lines, self.base).reshape(_NODES, *self.x.shape)
+        energy = -(force.mean(0) * (self.x - self.middle)).sum(-1)
+        rows = torch.isfinite(energy)
+        if int(rows.sum()) < _COMPARED:
+            return 1.0, 0.0
+        x, energy = self.x[rows], energy[rows]
+        parts = [Mixture.from_points(x[part], energy[part]) for part in (slice(None), slice(None, None, 2), slice(1, None, 2))]
+        errors, floors = [], []
+        for t, seen in self.seen.items():
+            value = value_of(guidance, seen, t)
+            fields = [(m.mean_energy_guidance if mean else m.guidance)(seen, t, 1.0, self.later) for m in parts]
+            rows = finite_rows(value, *fields)
+            right, one, two = (field[rows] for field in fields)
+            size = max(rms(value[rows]), rms(right))
             if bool(rows.any()):
-                errors.append(rms((value - right)[rows]) / size if size > 0 else 0.0)
-    return math.sqrt(sum(e * e for e in errors) / len(errors)) if errors else 1.0
+                errors.append(rms(value[rows] - right) / size if size > 0 else 0.0)
+                floors.append(rms(one - two) / 2 / size if size > 0 else 0.0)
+        return (_mean(errors), _mean(floors)) if errors else (1.0, 0.0)
+
+
+def _remembered(field: Field) -> Field:
+    """The same field, called once for every tensor of points and level: most repairs look at the same ones."""
+    known: dict[tuple[int, float], tuple[Tensor, Tensor]] = {}
+
+    def remembered(x: Tensor, t: float) -> Tensor:
+        key = (id(x), float(t))
+        if key not in known:
+            known[key] = x, field(x, t)  # the tensor is kept, so that its id is not given to another
+        return known[key][1]
+
+    return remembered
+
+
+def _mean(values: list[float]) -> float:
+    return math.sqrt(sum(v * v for v in values) / len(values))
 
 
 def _without(scene: Scene, guidance: Field) -> Candidates:
@@ -110,12 +148,3 @@ def _without(scene: Scene, guidance: Field) -> Candidates:
 
 def _unknown(x: Tensor) -> Tensor:
     return torch.full_like(x, torch.nan)
-
-
-def _along_lines(guidance: Field, x: Tensor, t: float) -> Tensor:
-    """E_t at points (n, D), up to a constant: minus the guidance along the line from their mean."""
-    middle = x.mean(0)
-    shares = (torch.arange(_NODES, dtype=x.dtype, device=x.device) + 0.5) / _NODES
-    path = middle + shares[:, None, None] * (x - middle)
-    force = value_of(guidance, path.reshape(-1, x.shape[1]), t).reshape(path.shape)
-    return -(force.mean(0) * (x - middle)).sum(-1)
