@@ -260,7 +260,7 @@ def divided_by_a_thousand(w):
     return {"guidance": lambda x, t: w.guidance(x, (t / 1000).clamp(min=1e-4))}
 
 
-@plant("guidance", "missing noise levels", at="rings", beta=5.0)
+@plant("guidance", "missing noise levels", at="8gaussians", beta=5.0)
 def frozen_near_the_data(w):
     return {"guidance": lambda x, t: w.guidance(x, t.clamp(min=0.3))}
 
