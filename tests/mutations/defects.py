@@ -391,6 +391,22 @@ DEFECTS = (
         ("tests/debugger/test_debugger_probes.py",),
     ),
     Defect(
+        "guided-mean",
+        "cepkit/debugger/checks/norm_ratio.py",
+        "guided = score + scene.scale * guidance",
+        "guided = score",
+        "a guidance that points out of the data is not seen without a truth",
+        ("tests/debugger/test_debugger_faults.py",),
+    ),
+    Defect(
+        "energy-of-components",
+        "cepkit/debugger/checks/samples.py",
+        "for points in (x, exact, data)",
+        "for points in (x, data, data)",
+        "the samples are compared with the data's energies",
+        ("tests/debugger/test_debugger_faults.py",),
+    ),
+    Defect(
         "report-escape",
         "cepkit/debugger/report.py",
         "autoescape=True",
