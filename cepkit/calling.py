@@ -54,8 +54,7 @@ def field_fault(value: object, x: Tensor, *, per_point: bool = False) -> FieldFa
 
 def check_field(value: object, x: Tensor, name: str, *, per_point: bool = False) -> Tensor:
     """Return a value at points x (..., D) in their dtype after checking it, see `field_fault`."""
-    fault = field_fault(value, x, per_point=per_point)
-    if fault is not None:
+    if (fault := field_fault(value, x, per_point=per_point)) is not None:
         raise ValueError(f"{name}: expected {fault.expected}, got {fault.came}")
     return value if value.dtype == x.dtype else value.to(x.dtype)
 
@@ -78,12 +77,17 @@ def check_denoiser(denoiser: Callable) -> Callable:
 def call_field(function: Callable, name: str, x: Tensor, *time: Tensor | float, per_point: bool = False) -> Tensor:
     """Call a user's function (x_t, t), or (x_0), with copies that it may change, and check what it returns.
 
+    The classes of this library leave their arguments alone and are called without copies.
+
     Raises:
         ValueError: it returned something else, or raised one of Python's own exceptions, which is then the cause. A ValueError of
             its own, an error of the operating system and every exception of another library pass as they are.
     """
     try:
-        value = function(x.clone(), *(t.clone() if isinstance(t, Tensor) else t for t in time))
+        if type(function).__module__.startswith("cepkit."):
+            value = function(x, *time)
+        else:
+            value = function(x.clone(), *(t.clone() if isinstance(t, Tensor) else t for t in time))
     except Exception as error:
         if isinstance(error, (ValueError, OSError, MemoryError)) or type(error).__module__ != "builtins":
             raise

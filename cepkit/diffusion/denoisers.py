@@ -43,7 +43,7 @@ class FunctionDenoiser:
         check_callable(self.function, "function")
 
     def __call__(self, x_t: Tensor, t: Tensor | float) -> Tensor:
-        return self.function(x_t, t)
+        return call_field(self.function, "denoiser", x_t, t)
 
 
 def predict(denoiser: Denoiser, target: str, x_t: Tensor, t: Tensor | float) -> Tensor:
