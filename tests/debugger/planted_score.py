@@ -288,5 +288,5 @@ def score_of_a_batch_of_images(w):
 
 @plant("score", "raised", at="8gaussians")
 def table_too_short(w):
-    levels = torch.linspace(0.001, 1, 900)
+    levels = torch.linspace(0.001, 0.9, 900)
     return {"score": lambda x, t: w.score(x, levels[int(1000 * t)]), "guidance": None}
