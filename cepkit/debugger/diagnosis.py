@@ -30,6 +30,7 @@ class Diagnosis:
         factor: the name of the factor before it, such as "-1" or "alpha_t"; empty if there is none.
         rival: an explanation of another name that fits nearly as well.
         floor: the error that a right field would show.
+        case: the levels at which it was judged.
     """
 
     before: float
@@ -38,6 +39,7 @@ class Diagnosis:
     factor: str = ""
     rival: Candidate | None = None
     floor: float = 0.0
+    case: Case | None = None
 
     @property
     def constants(self) -> int:
@@ -96,13 +98,16 @@ def explain(case: Case) -> Diagnosis:
 
 def _simplest(tried: list[Diagnosis]) -> Diagnosis:
     """Of those that explain nearly as much as the best one, the one that fits the fewest constants."""
-    least = min(found.after for found in tried)
-    near = sorted(
-        (found for found in tried if found.after <= RIVAL * max(least, found.floor)),
-        key=lambda found: (found.constants, found.after),
-    )
-    best = near[0]
-    rivals = [found.candidate for found in near if found.constants == best.constants and found.cause != best.cause]
+    # only what is judged at the same levels can be compared
+    levels = sorted(set.intersection(*(set(found.case.points) for found in tried)))
+    left = [_left(found.case.only(levels), found.candidate)[0] if levels else found.after for found in tried]
+    limit = RIVAL * max(min(left), min(found.floor for found in tried))
+    near = [(found, error) for found, error in zip(tried, left, strict=True) if error <= limit]
+    fewest = min(found.constants for found, _ in near)
+    near = sorted((item for item in near if item[0].constants == fewest), key=lambda item: float(f"{item[1]:.2g}"))
+    (best, least), *others = near
+    # what leaves exactly as much is the same field by another name, and the first of its names stands
+    rivals = [found.candidate for found, error in others if found.cause != best.cause and error > least * (1 + 1e-3)]
     return replace(best, rival=rivals[0] if rivals else None)
 
 
@@ -113,7 +118,7 @@ def _put_in(case: Case, candidate: Candidate) -> Diagnosis | None:
     if _left(case.few, candidate)[0] > 2 * limit:
         return None
     after, factor = _left(case, candidate)
-    return Diagnosis(before, after, candidate, factor, floor=case.floor) if after <= limit else None
+    return Diagnosis(before, after, candidate, factor, floor=case.floor, case=case) if after <= limit else None
 
 
 def _left(case: Case, candidate: Candidate) -> tuple[float, str]:

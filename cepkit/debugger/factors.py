@@ -86,12 +86,17 @@ def known_factor(factors: Mapping[float, float], schedule: Schedule) -> str | No
     if log_c.square().mean().sqrt() < FACTOR_MATCH:
         return sign + "1"
     if len(c) > 1 and log_c.std(correction=0) < FACTOR_MATCH:
-        return f"{sign}{float(log_c.mean().exp()):.2f}"
+        return sign + _constant(log_c)
     if left[same].square().mean().sqrt() < FACTOR_MATCH:
         return sign + same
     if len(c) > 2 and left[multiple].std(correction=0) < FACTOR_MATCH:
-        return f"{sign}{float(left[multiple].mean().exp()):.2f} {multiple}"
+        return f"{sign}{_constant(left[multiple])} {multiple}"
     return None
+
+
+def _constant(logarithms: Tensor) -> str:
+    value = float(logarithms.mean().exp())
+    return f"{value:.2f}" if value > 0.1 else f"{value:.3g}"
 
 
 def advice(name: str) -> str:

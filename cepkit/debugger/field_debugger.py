@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from cepkit.debugger.checks import CALLABLES, CHECKS
+from cepkit.debugger.checks.callables import NO_ONE_FIELD
 from cepkit.debugger.findings import SEVERITIES, Finding
 from cepkit.debugger.report import Report
 from cepkit.debugger.scene import Scene
@@ -36,8 +37,8 @@ class FieldDebugger(Scene):
         device: of the points. By default it follows the support points, else the first torch module found, as the dtype does,
             else float32 on the CPU.
 
-    Without `energy` or `truth` the debugger cannot know a wrong sign or factor of the guidance. Without `truth` or `support` it
-    cannot know a factor of the score that is 1 at full noise, such as a missing sigma_t.
+    Without `energy` or `truth` the guidance is compared with itself from one noise level to another, which does not show another
+    beta. Without `truth` or `support` the score is compared with its own samples, which does not show other data.
 
     Raises:
         ValueError: an argument that is not what it should be, by name.
@@ -72,19 +73,24 @@ class FieldDebugger(Scene):
             self.arrays["points"] = self.plane.coordinates(self.clean.data).cpu().numpy()
 
 
+def _precedence(item: Finding) -> int:
+    """Which named cause is believed first: where there is no one field none can be explained, and looks come after explanations."""
+    if item.cause in NO_ONE_FIELD:
+        return 0
+    return {"limits": 2, "zero-guidance": 2, "steps": 3}.get(item.check, 1)
+
+
 def _causes_first(findings: list[Finding]) -> list[Finding]:
-    """The findings, severest first and among these the named causes first; the rest may be consequences, and say so."""
+    """The findings, severest first and among these the named causes first; other alarms may be consequences, and say so."""
     alarms = [item for item in findings if item.rank >= SEVERITIES.index("warning")]
-    named = {item.check: item.cause for item in alarms if item.cause}
-    if set(named) - {"limits"}:  # what an explanation says goes before what a limit looks like
-        findings = [replace(item, cause="") if item.check == "limits" else item for item in findings]
-        named.pop("limits", None)
-    elif alarms and {item.check for item in alarms} <= {"steps", "sample-energy", "sample-distance", "trajectories"}:
-        # nothing is wrong with the fields
-        named = {"steps": "few steps"}
-        findings = [replace(item, cause="few steps") if item.check == "steps" and item in alarms else item for item in findings]
-    cause = next(iter(named.values()), "")
-    if cause:
-        remedy = f"probably a consequence of the cause that is named, {cause}: mend that first"
-        findings = [item if item.cause or not item.remedy else replace(item, remedy=remedy) for item in findings]
-    return sorted(findings, key=lambda item: (-item.rank, not item.cause))
+    first = min((_precedence(item) for item in alarms if item.cause), default=0)
+    cause = next((item.cause for item in alarms if item.cause and _precedence(item) == first), "")
+    kept = []
+    for item in findings:
+        # what is wrong with the calls themselves, such as a dtype, is wrong whatever else is
+        believed = item.cause and (_precedence(item) == first or item.check == "calls")
+        if cause and item in alarms and not believed:
+            remedy = f"probably a consequence of the cause that is named, {cause}: mend that first"
+            item = replace(item, cause="", remedy=remedy)
+        kept.append(item)
+    return sorted(kept, key=lambda item: (-item.rank, not item.cause))

@@ -28,7 +28,7 @@ def check(scene: Scene) -> Findings:
     if scene.guidance is not None and scene.energy is not None:
         yield from _energy_gradient(scene)
     elif scene.guidance is not None and scene.truth is None:
-        text = "Neither an energy nor a truth was given, so a wrong sign or factor of the guidance would go unseen."
+        text = "Neither an energy nor a truth was given, so a wrong sign or factor of the guidance may go unseen."
         yield Finding("reference", "note", text, remedy="give energy=..., or truth=... and beta=...")
     if scene.truth is not None:
         yield from _exact_guidance(scene)

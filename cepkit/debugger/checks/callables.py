@@ -37,6 +37,7 @@ KINDS = {  # kind of mistake, which is the name of its cause: (words, remedy)
     ),
     "non-finite": ("returned NaN or infinite values", "look for 0 / 0, log(0), exp, or a division by a small alpha_t or sigma_t"),
 }
+NO_ONE_FIELD = {"random", "batch", "batch size", "batch order", "non-finite", "raised", "type", "shape"}  # kinds that leave none
 
 
 def look(scene: Scene) -> None:
