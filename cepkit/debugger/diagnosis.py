@@ -43,8 +43,8 @@ class Diagnosis:
 
     @property
     def constants(self) -> int:
-        """How much was fitted; a factor counts as one more, unless it is all there is."""
-        return self.candidate.constants + bool(self.factor and self.candidate.cause != "factor")
+        """How much was fitted; a factor counts as one more."""
+        return self.candidate.constants + (self.factor not in ("", "-1"))
 
     @property
     def cause(self) -> str:

@@ -74,7 +74,7 @@ class FieldDebugger(Scene):
 
 
 def _precedence(item: Finding) -> int:
-    """Which named cause is believed first: where there is no one field none can be explained, and looks come after explanations."""
+    """Which named cause is believed first: without one field none can be explained, and looks come after explanations."""
     if item.cause in NO_ONE_FIELD:
         return 0
     return {"limits": 2, "zero-guidance": 2, "steps": 3}.get(item.check, 1)
