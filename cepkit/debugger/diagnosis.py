@@ -43,8 +43,10 @@ class Diagnosis:
 
     @property
     def constants(self) -> int:
-        """How much was fitted; a factor counts as one more."""
-        return self.candidate.constants + (self.factor not in ("", "-1"))
+        """How much was fitted; a factor counts too, and twice where it is needed beside another mistake."""
+        if self.candidate.cause == "factor":
+            return int(self.factor != "-1")
+        return self.candidate.constants + 2 * bool(self.factor)
 
     @property
     def cause(self) -> str:
