@@ -119,17 +119,23 @@ def other_units(case: Case) -> Candidates:
 
 
 def _standardised(case: Case) -> Candidates:
-    """A model of data whose columns were centred and divided by their standard deviations."""
+    """Points that are standardised before the call, and a model of data whose columns were."""
     x, energy = case.mixture.sample(_DRAWS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    trusted = case.trusting(Mixture.from_points(x, energy))
-    if trusted is not None:
-        words = "is of a model whose data were standardised, column by column"
-        repair = "standardise points as in training, and divide its score by the standard deviations"
-        for name, spread in (("", x.std(0)), (" by one number", x.std())):
-            field = case.field_of(Mixture.from_points((x - x.mean(0)) / spread, energy))
-            yield Candidate(
-                "input scaled", words.replace(", column by column", name or ", column by column"), repair, field, True, trusted
-            )
+    mean, trusted = x.mean(0), case.trusting(Mixture.from_points(x, energy))
+    for name, spread in (("column by column", x.std(0)), ("by one number", x.std())):
+
+        def again(x: Tensor, t: float, spread=spread) -> Tensor:
+            return case.right((x - mean.to(x)) / spread.to(x), t)
+
+        words = f"is evaluated at points that were standardised once more, {name}"
+        yield Candidate("input scaled", words, "pass x_t on as it is", again)
+        repair = "pass x_t on as it is, and leave the result as it is"
+        yield Candidate("input scaled", words, repair, lambda x, t, s=spread, f=again: f(x, t) / s.to(x))
+        if trusted is not None:
+            words = f"is of a model whose data were standardised, {name}"
+            repair = "standardise points as in training, and divide its score by the standard deviations"
+            field = case.field_of(Mixture.from_points((x - mean) / spread, energy))
+            yield Candidate("input scaled", words, repair, field, True, trusted)
 
 
 def shifted(case: Case) -> Candidates:
