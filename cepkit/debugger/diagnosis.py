@@ -8,7 +8,8 @@ from cepkit.debugger.explanations.case import Candidate, Case, value_of
 from cepkit.debugger.factors import advice, fit_factor, known_factor
 
 # An explanation is named if at most this share of the disagreement is left. A network trained for half a minute has an error of
-# 0.06 to 0.2 of its own, which no explanation removes; a disagreement that is smaller than that must vanish almost entirely.
+# 0.06 to 0.2 of its own, which no explanation removes; a disagreement that is smaller than that must vanish almost entirely
+# where something is fitted to it.
 LEFT = 0.3
 LEFT_OF_LITTLE = 0.05
 LITTLE = 0.2
@@ -93,8 +94,10 @@ def explain(case: Case) -> Diagnosis:
             if found is None:
                 continue
             tried.append(found)
-            if found.after <= max(CERTAIN * found.before, found.floor) and found.constants < 2:
+            if found.after <= CERTAIN * found.before and found.constants < 2:
                 return _simplest(tried)
+        if any(found.after <= found.floor and found.constants < 2 for found in tried):
+            break
     return _simplest(tried) if tried else Diagnosis(before, before)
 
 
@@ -109,14 +112,17 @@ def _simplest(tried: list[Diagnosis]) -> Diagnosis:
     near = sorted((item for item in near if item[0].constants == fewest), key=lambda item: float(f"{item[1]:.2g}"))
     (best, least), *others = near
     # what leaves exactly as much is the same field by another name, and the first of its names stands
-    rivals = [found.candidate for found, error in others if found.cause != best.cause and error > least * (1 + 1e-3)]
+    rivals = [
+        found.candidate for found, error in others if found.cause != best.cause and 1 + 1e-3 < error / max(least, 1e-30) < RIVAL
+    ]
     return replace(best, rival=rivals[0] if rivals else None)
 
 
 def _put_in(case: Case, candidate: Candidate) -> Diagnosis | None:
     """What is left of the disagreement with this candidate; None if it is too much."""
     before = case.error(case.right)
-    limit = max((LEFT if before > LITTLE else LEFT_OF_LITTLE) * before, min(FLOORS * case.floor, before / 2))
+    share = LEFT if before > LITTLE or candidate.constants == 0 else LEFT_OF_LITTLE
+    limit = max(share * before, min(FLOORS * case.floor, before / 2))
     if _left(case.few, candidate)[0] > 2 * limit:
         return None
     after, factor = _left(case, candidate)
@@ -125,6 +131,9 @@ def _put_in(case: Case, candidate: Candidate) -> Diagnosis | None:
 
 def _left(case: Case, candidate: Candidate) -> tuple[float, str]:
     """What is left of the disagreement with this candidate, and the factor before it."""
+    if candidate.undo is not None:
+        undone = {t: value_of(lambda x, t: candidate.undo(case.given[t], x, t), x, t) for t, x in case.points.items()}
+        return replace(case, given=undone).error(case.right), ""
     predicted = {t: value_of(candidate.field, x, t) for t, x in case.points.items()}
     plain = case.error(lambda x, t: predicted[t])
     if not candidate.factor_allowed:

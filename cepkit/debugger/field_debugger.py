@@ -73,6 +73,9 @@ class FieldDebugger(Scene):
             self.arrays["points"] = self.plane.coordinates(self.clean.data).cpu().numpy()
 
 
+_COMPARED = {"truth-guidance", "truth-score", "energy-gradient", "points-score", "own-score", "own-guidance"}
+
+
 def _precedence(item: Finding) -> int:
     """Which named cause is believed first: without one field none can be explained, and looks come after explanations."""
     if item.cause in NO_ONE_FIELD:
@@ -85,10 +88,14 @@ def _causes_first(findings: list[Finding]) -> list[Finding]:
     alarms = [item for item in findings if item.rank >= SEVERITIES.index("warning")]
     first = min((_precedence(item) for item in alarms if item.cause), default=0)
     cause = next((item.cause for item in alarms if item.cause and _precedence(item) == first), "")
+    if cause == "few steps" and any(item.check in _COMPARED for item in alarms):
+        cause = ""  # a field that is wrong may need more steps than a right one
     kept = []
     for item in findings:
         # what is wrong with the calls themselves, such as a dtype, is wrong whatever else is
         believed = item.cause and (_precedence(item) == first or item.check == "calls")
+        if item.cause == "few steps" and not cause:
+            item = replace(item, cause="")
         if cause and item in alarms and not believed:
             remedy = f"probably a consequence of the cause that is named, {cause}: mend that first"
             item = replace(item, cause="", remedy=remedy)

@@ -151,7 +151,7 @@ def finding(scene: Scene, check: str, case: Case, reference: str, tolerance: flo
         remedy = "it is constant at the points looked at, or its graph is cut by detach() or no_grad"
         return Finding(check, "error", text, x=at, t=t, remedy=remedy)
     diagnosis = explain(case)
-    if diagnosis.candidate is not None and diagnosis.before > EXPLAINED_WARNING:
+    if diagnosis.candidate is not None and (diagnosis.before > EXPLAINED_WARNING or diagnosis.cause == "rounded"):
         return _explained(check, case, reference, diagnosis, at, t)
     if diagnosis.before <= tolerance:
         text = f"{subject} agrees with {reference}. The relative error is at most {fit.error:.2g}, at t = {t:g}."
@@ -168,7 +168,7 @@ def finding(scene: Scene, check: str, case: Case, reference: str, tolerance: flo
 
 
 def _explained(check: str, case: Case, reference: str, diagnosis: Diagnosis, at, t: float) -> Finding:
-    severity = "error" if diagnosis.before > TRUTH_NOTE else "warning"
+    severity = "error" if diagnosis.before > TRUTH_NOTE else "warning" if diagnosis.before > EXPLAINED_WARNING else "note"
     text = f"The {case.subject} differs from {reference} by {diagnosis.before:.2g} of its size."
     text = f"{text} {diagnosis.sentence(case.subject, reference)}"
     return Finding(check, severity, text, diagnosis.before, at, t, diagnosis.repair, diagnosis.cause)

@@ -6,8 +6,7 @@ To add one, write a function of a `cepkit.debugger.explanations.case.Case` that 
 from cepkit.debugger.explanations import coordinates, distortions, energies, other_scores, time_mistakes
 
 _OF_BOTH = (
-    time_mistakes.other_times,
-    time_mistakes.other_schedules,
+    time_mistakes.other_noise_levels,
     distortions.missing_levels,
     distortions.clipped,
     coordinates.of_the_input,

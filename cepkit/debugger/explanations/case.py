@@ -18,6 +18,7 @@ from cepkit.truth.exact import Mixture
 Field = Callable[[Tensor, float], Tensor]  # (x_t (n, D), t) -> (n, D)
 FIRST_TIME = 1e-3  # stands for clean data
 TRUSTED = 0.2  # the error up to which points with energies are believed about other energies, too
+_SMALL = 0.05  # of the right field: two fields that are smaller do not decide by their difference
 _FEW = 96  # points at each level for searches that evaluate the right field many times
 
 
@@ -106,7 +107,7 @@ class Case:
         for t, x in self.points.items():
             predicted, given = value_of(other, x, t), self.given[t]
             rows = finite_rows(predicted, given)
-            size = max(rms(predicted[rows]), rms(given[rows]))
+            size = max(rms(predicted[rows]), rms(given[rows]), _SMALL * rms(self.exact[t][rows]))
             errors.append(rms((predicted - given)[rows]) / size if size > 0 else 0.0)
             if not bool(rows.any()):
                 errors[-1] = 1.0
@@ -133,6 +134,7 @@ class Candidate:
         field: what the given field would be.
         factor_allowed: whether a factor of alpha_t and sigma_t may stand before it as well.
         case: the levels at which it can be judged, where these are not all.
+        undo: from the given values, x and t to what they would be without the mistake, where that is the better comparison.
         constants: how much was fitted to the given field: 0 nothing, 1 a number, 2 a vector or matrix, 3 something at each level.
     """
 
@@ -143,6 +145,7 @@ class Candidate:
     factor_allowed: bool = True
     case: Case | None = None
     constants: int = 0
+    undo: Callable[[Tensor, Tensor, float], Tensor] | None = None
 
 
 Candidates = Iterator[Candidate]

@@ -2,31 +2,36 @@
 
 import itertools
 
+from torch import Tensor
+
 from cepkit.debugger.explanations.case import Candidate, Candidates, Case
-from cepkit.diffusion.process import PARAMETRISATIONS, convert
+from cepkit.diffusion.process import convert
 
 
 def parametrisations(case: Case) -> Candidates:
     """An eps, x0 or v handed over as a score, or converted once too often."""
-    for kind in PARAMETRISATIONS:
-        if kind != "score":
+    for kind in ("eps", "x0", "v"):
+        for sign in (1.0, -1.0) if kind != "eps" else (1.0,):  # minus an eps is the score without its 1 / sigma_t
+
+            def field(x: Tensor, t: float, kind=kind, sign=sign) -> Tensor:
+                return sign * convert(case.right(x, t), "score", kind, x, t, case.schedule)
+
+            def undo(given: Tensor, x: Tensor, t: float, kind=kind, sign=sign) -> Tensor:
+                return convert(sign * given, kind, "score", x, t, case.schedule)
+
+            words = f"is {'minus ' if sign < 0 else ''}{'a' if kind == 'v' else 'an'} {kind} handed over as a score"
             repair = f'convert(value, "{kind}", "score", x_t, t, schedule), or FunctionDenoiser(f, schedule, "{kind}")'
-
-            def field(x, t, kind=kind):
-                return convert(case.right(x, t), "score", kind, x, t, case.schedule)
-
-            article = "a" if kind == "v" else "an"
-            yield Candidate("parametrisation", f"is {article} {kind} handed over as a score", repair, field, False)
-            if kind != "eps":  # minus an eps is the score without its 1 / sigma_t
-                words = f"is minus {article} {kind} handed over as a score"
-                yield Candidate("parametrisation", words, repair, lambda x, t, f=field: -f(x, t), False)
+            yield Candidate("parametrisation", words, repair, field, False, undo=undo)
     for kind, other in itertools.permutations(("eps", "x0", "v"), 2):
         words = f"comes of {kind} taken for {other}"
 
-        def mistaken(x, t, kind=kind, other=other):
+        def mistaken(x: Tensor, t: float, kind=kind, other=other) -> Tensor:
             return convert(convert(case.right(x, t), "score", kind, x, t, case.schedule), other, "score", x, t, case.schedule)
 
-        yield Candidate("parametrisation", words, f'say parametrisation="{kind}"', mistaken, False)
+        def undone(given: Tensor, x: Tensor, t: float, kind=kind, other=other) -> Tensor:
+            return convert(convert(given, "score", other, x, t, case.schedule), kind, "score", x, t, case.schedule)
+
+        yield Candidate("parametrisation", words, f'say parametrisation="{kind}"', mistaken, False, undo=undone)
 
 
 def already_guided(case: Case) -> Candidates:

@@ -26,6 +26,12 @@ def _candidate(
         yield Candidate(cause, words, repair, at_time(case, clock), factor, known, constants)
 
 
+def other_noise_levels(case: Case) -> Candidates:
+    """Another convention of time or another schedule: one kind of mistake, which only the best fit tells apart."""
+    yield from other_times(case)
+    yield from other_schedules(case)
+
+
 def other_times(case: Case) -> Candidates:
     """Another convention of time."""
     instead = "in place of t"
