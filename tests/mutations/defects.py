@@ -577,4 +577,28 @@ DEFECTS = (
         "a host may lead to any other place",
         ("tests/rl/data/test_downloads.py",),
     ),
+    Defect(
+        "explanation-time",
+        "cepkit/debugger/explanations/time_mistakes.py",
+        '"time reversed", words, repair, lambda t: 1 - t)',
+        '"time reversed", words, repair, lambda t: t)',
+        "a time that runs the other way is not recognised",
+        ("tests/debugger/test_explanations.py",),
+    ),
+    Defect(
+        "across-time-sign",
+        "cepkit/debugger/checks/across_time.py",
+        "energy = -(force.mean(0)",
+        "energy = (force.mean(0)",
+        "the energies that a guidance implies have the wrong sign",
+        ("tests/debugger/test_explanations.py",),
+    ),
+    Defect(
+        "explanation-accepted",
+        "cepkit/debugger/diagnosis.py",
+        "return Diagnosis(before, after, candidate, factor, floor=case.floor, case=case) if after <= limit else None",
+        "return Diagnosis(before, after, candidate, factor, floor=case.floor, case=case)",
+        "an explanation is named that removes nothing",
+        ("tests/debugger/test_explanations.py",),
+    ),
 )

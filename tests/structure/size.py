@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "cepkit"
-LARGEST = {"the library": 13_000, "diffusion, truth and learning": 3500, "a module": 300, "a function": 60}
+LARGEST = {"the library": 16_000, "diffusion, truth and learning": 3800, "a module": 300, "a function": 60}
 READING = ("schedules", "process", "denoisers", "guidance", "sampling")  # of cepkit/diffusion, in this order
 PATHS = {
     # name: (entry modules, most files, most lines); counted is all that these import, but for the checks of what a user hands in
