@@ -65,7 +65,7 @@ def test_every_target_command_and_file_a_page_names_exists(page):
     for link in re.findall(r"\]\(([^)]+)\)", text):
         if not link.startswith("https://"):
             path, _, anchor = link.partition("#")
-            target = (ROOT / page).parent / path
+            target = (ROOT / page).parent / path if path else ROOT / page
             assert target.exists(), link
             headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
             assert not anchor or anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}, link

@@ -93,7 +93,7 @@ def _causes_first(findings: list[Finding]) -> list[Finding]:
     kept = []
     for item in findings:
         # what is wrong with the calls themselves, such as a dtype, is wrong whatever else is
-        believed = item.cause and (_precedence(item) == first or item.check == "calls")
+        believed = item.cause and (_precedence(item) == first or item.cause == cause or item.check == "calls")
         if item.cause == "few steps" and not cause:
             item = replace(item, cause="")
         if cause and item in alarms and not believed:

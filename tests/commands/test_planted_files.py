@@ -31,6 +31,8 @@ from cepkit.rl.data import datasets
 from cepkit.rl.data.downloads import check_recorded, read_record
 from cepkit.rl.study.results import read_results
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*the learned guidance")
+
 NAME = "hopper-medium-v2"
 TINY = {"width": 8, "layers": 2, "waves": 2, "groups": 2, "contrasts": 4, "denoiser_groups": 2, "denoiser_samples": 4}
 SECRET = "what nobody named"

@@ -121,6 +121,8 @@ def other_units(case: Case) -> Candidates:
 def _standardised(case: Case) -> Candidates:
     """Points that are standardised before the call, and a model of data whose columns were."""
     x, energy = case.mixture.sample(_DRAWS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    if not bool((x.std(0) > 0).all()):
+        return
     mean, trusted = x.mean(0), case.trusting(Mixture.from_points(x, energy))
     for name, spread in (("column by column", x.std(0)), ("by one number", x.std())):
 
