@@ -16,6 +16,7 @@ LITTLE = 0.2
 FLOORS = 1.5  # and it may leave this many times the error that a right field would show
 KNOWN_FLOORS = 2.5  # a disagreement below this many times that error is none
 LEAST = 1e-3  # a smaller disagreement is rounding
+SEEN = 0.8
 CERTAIN = 0.02  # of the disagreement: nothing better is looked for
 RIVAL = 1.5  # explanations that leave less than this many times what the best one leaves: the simplest of them is named
 
@@ -133,7 +134,9 @@ def _left(case: Case, candidate: Candidate) -> tuple[float, str]:
     """What is left of the disagreement with this candidate, and the factor before it."""
     if candidate.undo is not None:
         undone = {t: value_of(lambda x, t: candidate.undo(case.given[t], x, t), x, t) for t, x in case.points.items()}
-        return replace(case, given=undone).error(case.right), ""
+        left = replace(case, given=undone).error(case.right)
+        # with much noise nearly everything is undone into nearly the right field, so the mistake itself must be seen as well
+        return (left, "") if case.error(candidate.field) < SEEN * case.error(case.right) else (math.inf, "")
     predicted = {t: value_of(candidate.field, x, t) for t, x in case.points.items()}
     plain = case.error(lambda x, t: predicted[t])
     if not candidate.factor_allowed:

@@ -77,10 +77,11 @@ _COMPARED = {"truth-guidance", "truth-score", "energy-gradient", "points-score",
 
 
 def _precedence(item: Finding) -> int:
-    """Which named cause is believed first: without one field none can be explained, and looks come after explanations."""
+    """Which named cause is believed first: no field, a reference, what is plain to see, a field beside itself, the steps."""
     if item.cause in NO_ONE_FIELD:
         return 0
-    return {"limits": 2, "zero-guidance": 2, "steps": 3}.get(item.check, 1)
+    seen, alone, last = ("limits", "zero-guidance", "score-at-noise"), ("own-score", "own-guidance"), ("steps",)
+    return next((i for i, checks in enumerate((seen, alone, last), 2) if item.check in checks), 1)
 
 
 def _causes_first(findings: list[Finding]) -> list[Finding]:

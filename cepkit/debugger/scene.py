@@ -117,6 +117,7 @@ class Scene:
         self.steps = check_number(steps, name="steps", low=1, integer=True)
         self.seed = check_number(seed, name="seed", low=0, integer=True)
         self.arrays: dict[str, np.ndarray] = {}
+        self.own_samples_doubtful = False  # set where the score does not agree with them
         self._fields: dict[tuple[str, float, int], Tensor | None] = {}
         if truth is not None:
             self._check_truth()

@@ -52,7 +52,7 @@ def check(scene: Scene) -> Findings:
     times = sorted(scene.times)
     base = times[len(times) // 3]
     applies = scene.truth is None and scene.energy is None and scene.guidance is not None and scene.guidance.steady
-    if not applies or scene.many is None or len(scene.many) < 4 * _COMPARED or base == times[-1]:
+    if not applies or scene.own_samples_doubtful or scene.many is None or len(scene.many) < 4 * _COMPARED or base == times[-1]:
         return
     across, given = _AcrossTime(scene, base), _remembered(field_of(scene.guidance))
     if max(rms(given(x, t)) for t, x in across.seen.items()) == 0.0:

@@ -30,6 +30,8 @@ KNOWN = 0.12  # a noise level is compared if two halves of the points agree to t
 TOLERANCES = 3.0  # times the difference of the halves: what a right score may show
 OWN_TOLERANCE = 0.12  # samples of a right score carry the error of the solver too
 TRIVIAL = 0.3
+SAME, UNSURE = 1.05, 2.0
+OF_TIME = {"time scaled", "time squared", "another schedule"}
 _OWN_SAMPLES, _STEPS = 1024, 25  # the number of steps is not what is asked here
 
 
@@ -79,6 +81,7 @@ def _own_score(scene: Scene) -> Findings:
         text = f"The score agrees with {reference}. The relative error is {before:.2g}."
         yield Finding("own-score", "ok", text, figure=before)
         return
+    scene.own_samples_doubtful = True
     noise = initial_noise((POINTS, scene.plane.dim), generator=scene.generator("full noise"), dtype=scene.dtype)
     tried = []
     for candidate in repairs(given, noise, scene.schedule):
@@ -90,14 +93,22 @@ def _own_score(scene: Scene) -> Findings:
     size = "is not defined: they diverge" if math.isinf(before) else f"is {before:.2g}"
     text = f"The score does not agree with {reference}. The relative error {size}."
     if tried:
-        # the commonest mistakes come first; two that leave as little as each other differ at the smallest noise levels only
-        least = min(found.after for found in tried)
-        best = next(found for found in tried if found.after <= RIVAL * max(least, found.floor))
+        best, cause = _best(tried)
         text = f"{text} {best.sentence('score', reference)}"
-        yield Finding("own-score", "error", text, before, remedy=best.repair, cause=best.cause)
+        yield Finding("own-score", "error", text, before, remedy=best.repair, cause=cause)
     else:
         text += " No repair of the catalogue removes the difference: it is unexplained."
         yield Finding("own-score", "warning", text, before, remedy="give points of the data as support=..., or a truth")
+
+
+def _best(tried: list[Diagnosis]) -> tuple[Diagnosis, str]:
+    """What leaves least, and its cause; none where it is a matter of time and others of that kind leave little more."""
+    least = min(found.after for found in tried)
+    # with much noise a parametrisation differs from a sign or a factor by less than what finitely many points show
+    common = [found for found in tried if found.cause == "parametrisation" and found.after <= RIVAL * max(least, found.floor)]
+    best = next(iter(common), next(found for found in tried if found.after <= SAME * least))
+    others = {found.cause for found in tried if found.after < UNSURE * best.after and found.cause in OF_TIME}
+    return best, "" if best.cause in OF_TIME and len(others) > 1 else best.cause
 
 
 def _inconsistency(scene: Scene, score: Field) -> tuple[float, float]:
