@@ -36,14 +36,8 @@ def _full_noise(scene: Scene) -> Findings:
     named = matrix_words(torch.linalg.lstsq(-x[rows].double(), score[rows].double()).solution.T)
     if named and named[0] == "coordinate dropped":
         cause, remedy = named[0], f"the score {named[1]}: pass all coordinates on"
-    elif abs(fit.factor) < 0.5:
-        remedy = "an x0 or v handed over as a score: neither follows x_t at full noise; convert with cepkit.diffusion.convert"
-    elif fit.residual >= FULL_NOISE_WARNING:
-        remedy = "another schedule than the model's, data much wider than the noise, or a network that was not trained near t = 1"
-    elif fit.factor < 0:
-        remedy = "an eps handed over as a score (eps at full noise is +x_t; score = -eps / sigma_t), or a sign flip"
     else:
-        remedy = f"a factor of {fit.factor:.2f}: data that are not scaled as in training, or another schedule"
+        remedy = "compare: there an eps is about +x_t, an x0 or v about 0, and a score in other units a multiple of -x_t"
     yield Finding(
         "score-at-noise", "error", text + "; it must be close to -x_t.", figure=fit.factor, t=1.0, remedy=remedy, cause=cause
     )

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -78,6 +79,13 @@ def other_schedules(case: Case) -> Candidates:
     p = float(np.median([math.log(level) / math.log(t) for t, level in curve.items() if t < 1.0]))
     words = f"is evaluated at t^{p:.3g} in place of t"
     yield from _candidate(case, "time squared", words, f"call it with t ** {1 / max(p, 1e-3):.3g}", lambda t: t**p, 1)
+    low, high = min(curve), max(curve)
+    edges = ((curve[low] > low, "below", curve[low], max), (curve[high] < high, "above", curve[high], min))
+    for beyond, side, edge, limit in edges:
+        if beyond:
+            words, repair = f"knows no noise level {side} t = {edge:.3g}", "train it at all noise levels, or let nothing clamp t"
+            clock = partial(limit, edge)
+            yield from _candidate(case, "missing noise levels", words, repair, clock, 1)
     if all(a < b for a, b in itertools.pairwise(curve[t] for t in sorted(curve))):
         shown = ", ".join(f"{curve[t]:.2f} at t = {t:g}" for t in sorted(curve))
         repair = "give the schedule that the model was trained with"
