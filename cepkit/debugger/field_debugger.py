@@ -89,16 +89,17 @@ def _causes_first(findings: list[Finding]) -> list[Finding]:
     alarms = [item for item in findings if item.rank >= SEVERITIES.index("warning")]
     first = min((_precedence(item) for item in alarms if item.cause), default=0)
     cause = next((item.cause for item in alarms if item.cause and _precedence(item) == first), "")
-    if cause == "few steps" and any(item.check in _COMPARED for item in alarms):
-        cause = ""  # a field that is wrong may need more steps than a right one
+    differs = any(item.check in _COMPARED for item in alarms)
+    if cause == "few steps" and differs:
+        cause = ""
     kept = []
     for item in findings:
         # what is wrong with the calls themselves, such as a dtype, is wrong whatever else is
         believed = item.cause and (_precedence(item) == first or item.cause == cause or item.check == "calls")
-        if item.cause == "few steps" and not cause:
-            item = replace(item, cause="")
         if cause and item in alarms and not believed:
             remedy = f"probably a consequence of the cause that is named, {cause}: mend that first"
             item = replace(item, cause="", remedy=remedy)
+        elif item.check == "steps" and item in alarms and differs:
+            item = replace(item, cause="", remedy="a field that is wrong may need more steps than a right one: mend it first")
         kept.append(item)
     return sorted(kept, key=lambda item: (-item.rank, not item.cause))

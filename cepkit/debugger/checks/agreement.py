@@ -5,7 +5,7 @@ from torch import Tensor
 
 from cepkit.debugger.calls import RecordedCallable
 from cepkit.debugger.diagnosis import Diagnosis, explain
-from cepkit.debugger.explanations.case import FIRST_TIME, Case, Field
+from cepkit.debugger.explanations.case import FIRST_TIME, Case, Field, value_of
 from cepkit.debugger.factors import ZERO_SHARE, finite_rows, fit_factor, rms
 from cepkit.debugger.findings import Finding, Findings
 from cepkit.debugger.scene import Scene
@@ -18,6 +18,7 @@ TRUTH_WARNING = 0.3
 TRUTH_ERROR = 0.9
 EXPLAINED_WARNING = 0.01  # a difference that an explanation removes is a fault even where a network's own error would be larger
 GRADIENT_TOLERANCE = 0.02  # guidance and its own energy's gradient come from one formula: only rounding may separate them
+ROUNDING = 1e-5  # of the score: what is left of a guidance that is zero
 NEGLIGIBLE_SHARE = 0.05  # a noise level whose exact guidance is below this share of the score does not decide
 
 POINTS = 256  # for the gradient of an energy, whose finite differences take 2 D calls each
@@ -147,6 +148,9 @@ def finding(scene: Scene, check: str, case: Case, reference: str, tolerance: flo
         remedy = "a piecewise constant energy differentiated at one point (DPS), or a graph cut by detach() or no_grad"
         return Finding(check, "error", text, figure=1.0, x=at, t=t, remedy=remedy, cause="zero")
     if max(exact_size.values()) == 0.0:
+        scores = [rms(value_of(case.score, x, u)) for u, x in case.points.items()] if case.score is not None else [0.0]
+        if max(given_size.values()) <= ROUNDING * max(scores):
+            return Finding(check, "ok", f"{subject} agrees with {reference}: both are zero but for rounding.", figure=0.0)
         text = f"{subject} is not zero, but {reference} is, at every noise level."
         remedy = "it is constant at the points looked at, or its graph is cut by detach() or no_grad"
         return Finding(check, "error", text, x=at, t=t, remedy=remedy)
@@ -156,8 +160,10 @@ def finding(scene: Scene, check: str, case: Case, reference: str, tolerance: flo
     if diagnosis.before <= tolerance:
         text = f"{subject} agrees with {reference}. The relative error is at most {fit.error:.2g}, at t = {t:g}."
         return Finding(check, "ok", text, figure=fit.error, t=t)
-    severity = "warning" if check == "energy-gradient" or fit.error > TRUTH_WARNING else "note"
-    severity = "error" if fit.error > TRUTH_ERROR else severity
+    # one level of points where a network is at its worst is no fault yet
+    size = diagnosis.before if check == "points-score" else fit.error
+    severity = "warning" if check == "energy-gradient" or size > TRUTH_WARNING else "note"
+    severity = "error" if size > TRUTH_ERROR else severity
     text = f"{subject} differs from {reference} by {fit.error:.2g} of its size at t = {t:g} (cosine {fit.cosine:.2f})."
     outside, cause = _off_the_slice(scene, case, diagnosis.before)
     if outside:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cepkit.debugger.explanations.case import FIRST_TIME, Candidate, Candidates, Case, Field, fitted
+from cepkit.diffusion.process import convert
 from cepkit.diffusion.schedules import VPCosine, VPLinear
 
 
@@ -23,8 +24,18 @@ def _candidate(
 ) -> Candidates:
     """The right field asked at another time, judged where it is known at that time."""
     known = case.only([t for t in case.points if clock(t) >= case.known_from])
-    if known is not None and 2 * len(known.points) > len(case.points):
-        yield Candidate(cause, words, repair, at_time(case, clock), factor, known, constants)
+    if known is None or 2 * len(known.points) <= len(case.points):
+        return
+    yield Candidate(cause, words, repair, at_time(case, clock), factor and case.subject == "guidance", known, constants)
+    if case.subject == "score":  # a network is asked at another time, and what it predicts is converted at the right one
+        for kind in ("eps", "x0", "v"):
+
+            def converted(x: Tensor, t: float, kind=kind) -> Tensor:
+                asked = min(max(clock(t), FIRST_TIME), 1.0)
+                predicted = convert(case.right(x, asked), "score", kind, x, asked, case.schedule)
+                return convert(predicted, kind, "score", x, t, case.schedule)
+
+            yield Candidate(cause, words, repair, converted, False, known, constants)
 
 
 def other_noise_levels(case: Case) -> Candidates:
@@ -56,7 +67,7 @@ def other_times(case: Case) -> Candidates:
     for edge in sorted(case.points)[1:-1]:
         for side, clock in (("above", lambda t, e=edge: min(t, e)), ("below", lambda t, e=edge: max(t, e))):
             words, repair = f"knows no noise level {side} t = {edge:g}", "train it at all noise levels, or let nothing clamp t"
-            yield from _candidate(case, "missing noise levels", words, repair, clock)
+            yield from _candidate(case, "missing noise levels", words, repair, clock, factor=False)
 
 
 def other_schedules(case: Case) -> Candidates:
@@ -85,7 +96,7 @@ def other_schedules(case: Case) -> Candidates:
         if beyond:
             words, repair = f"knows no noise level {side} t = {edge:.3g}", "train it at all noise levels, or let nothing clamp t"
             clock = partial(limit, edge)
-            yield from _candidate(case, "missing noise levels", words, repair, clock, 1)
+            yield from _candidate(case, "missing noise levels", words, repair, clock, 1, factor=False)
     if all(a < b for a, b in itertools.pairwise(curve[t] for t in sorted(curve))):
         shown = ", ".join(f"{curve[t]:.2f} at t = {t:g}" for t in sorted(curve))
         repair = "give the schedule that the model was trained with"
