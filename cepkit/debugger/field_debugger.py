@@ -99,7 +99,7 @@ def _causes_first(findings: list[Finding]) -> list[Finding]:
         if cause and item in alarms and not believed:
             remedy = f"probably a consequence of the cause that is named, {cause}: mend that first"
             item = replace(item, cause="", remedy=remedy)
-        elif item.check == "steps" and item in alarms and differs:
+        elif item.cause == "few steps" and differs:
             item = replace(item, cause="", remedy="a field that is wrong may need more steps than a right one: mend it first")
         kept.append(item)
     return sorted(kept, key=lambda item: (-item.rank, not item.cause))

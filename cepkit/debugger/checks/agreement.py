@@ -1,11 +1,13 @@
 """A guidance or score that is not what an energy, the truth or the points say, and the explanation of the difference."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from cepkit.debugger.calls import RecordedCallable
 from cepkit.debugger.diagnosis import Diagnosis, explain
-from cepkit.debugger.explanations.case import FIRST_TIME, Case, Field, value_of
+from cepkit.debugger.explanations.case import FIRST_TIME, Case, Field
 from cepkit.debugger.factors import ZERO_SHARE, finite_rows, fit_factor, rms
 from cepkit.debugger.findings import Finding, Findings
 from cepkit.debugger.scene import Scene
@@ -18,7 +20,7 @@ TRUTH_WARNING = 0.3
 TRUTH_ERROR = 0.9
 EXPLAINED_WARNING = 0.01  # a difference that an explanation removes is a fault even where a network's own error would be larger
 GRADIENT_TOLERANCE = 0.02  # guidance and its own energy's gradient come from one formula: only rounding may separate them
-ROUNDING = 1e-5  # of the score: what is left of a guidance that is zero
+ROUNDING = 1e-5  # of the score's size sqrt(D) / sigma_t: what is left of a guidance that is zero
 NEGLIGIBLE_SHARE = 0.05  # a noise level whose exact guidance is below this share of the score does not decide
 
 POINTS = 256  # for the gradient of an energy, whose finite differences take 2 D calls each
@@ -148,8 +150,7 @@ def finding(scene: Scene, check: str, case: Case, reference: str, tolerance: flo
         remedy = "a piecewise constant energy differentiated at one point (DPS), or a graph cut by detach() or no_grad"
         return Finding(check, "error", text, figure=1.0, x=at, t=t, remedy=remedy, cause="zero")
     if max(exact_size.values()) == 0.0:
-        scores = [rms(value_of(case.score, x, u)) for u, x in case.points.items()] if case.score is not None else [0.0]
-        if max(given_size.values()) <= ROUNDING * max(scores):
+        if all(size <= ROUNDING * math.sqrt(case.dim) / float(case.schedule.sigma(u)) for u, size in given_size.items()):
             return Finding(check, "ok", f"{subject} agrees with {reference}: both are zero but for rounding.", figure=0.0)
         text = f"{subject} is not zero, but {reference} is, at every noise level."
         remedy = "it is constant at the points looked at, or its graph is cut by detach() or no_grad"
