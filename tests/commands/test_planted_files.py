@@ -496,7 +496,7 @@ def test_a_file_of_data_that_changed_under_a_run_is_refused(refused, runs, made,
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["data", "info", "../../etc/passwd"], "expected an HDF5 file"),
+        (["data", "info", "../../etc/passwd"], "HDF5 file"),
         (["data", "info", "minari:../outside"], "expected an id such as minari:"),
         (["data", "info", "d4rl:../outside"], "d4rl:../outside"),
         (["data", "fetch", "../outside"], "expected a known name"),
