@@ -16,7 +16,7 @@ LITTLE = 0.2
 FLOORS = 1.5  # and it may leave this many times the error that a right field would show
 KNOWN_FLOORS = 2.5  # a disagreement below this many times that error is none
 LEAST = 1e-3  # a smaller disagreement is rounding
-SEEN = 0.8
+SEEN = 0.8  # of the disagreement: more must not be left where the mistake itself is put in, if only undoing it is compared
 CERTAIN = 0.02  # of the disagreement: nothing better is looked for
 RIVAL = 1.5  # explanations that leave less than this many times what the best one leaves: the simplest of them is named
 

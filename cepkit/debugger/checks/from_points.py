@@ -29,8 +29,8 @@ from cepkit.truth.exact import Mixture
 KNOWN = 0.12  # a noise level is compared if two halves of the points agree to this, relative to the score
 TOLERANCES = 3.0  # times the difference of the halves: what a right score may show
 OWN_TOLERANCE = 0.12  # samples of a right score carry the error of the solver too
-TRIVIAL = 0.3
-SAME, UNSURE = 1.05, 2.0
+TRIVIAL = 0.3  # a repaired score this near to -x at the least noise has lost its data
+SAME, UNSURE = 1.05, 2.0  # times the least that is left: as good as the best, and too near to name one matter of time
 OF_TIME = {"time scaled", "time squared", "another schedule"}
 _OWN_SAMPLES, _STEPS = 1024, 25  # the number of steps is not what is asked here
 
