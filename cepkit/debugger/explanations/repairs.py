@@ -11,8 +11,8 @@ from torch import Tensor
 
 from cepkit.debugger.explanations.case import FIRST_TIME, Candidate, Candidates, Field
 from cepkit.debugger.explanations.coordinates import matrix_words
+from cepkit.debugger.explanations.other_scores import conversions
 from cepkit.debugger.factors import POWERS, advice, finite_rows
-from cepkit.diffusion.process import convert
 from cepkit.diffusion.schedules import Schedule, VPCosine, VPLinear
 
 _SAME = 0.03  # a matrix or vector at full noise is that of a right score if it is this near
@@ -27,30 +27,11 @@ def repairs(score: Field, noise: Tensor, schedule: Schedule) -> Candidates:
     linear = _at_full_noise(score, noise)
     if linear is None or (abs(float(torch.linalg.det(linear[0]))) < 1e-3 and matrix_words(linear[0])):
         return  # a coordinate is missing, which nothing brings back
-    yield from _parametrisations(score, schedule, float(linear[0].diagonal().mean()))
+    for words, repair, at_noise, _, undone in conversions(schedule):
+        if abs(float(linear[0].diagonal().mean()) - at_noise) < 0.5:
+            yield Candidate("parametrisation", words, repair, lambda x, t, f=undone: f(score(x, t), x, t))
     yield from _linear(score, *linear)
     yield from of_size_and_time(score, schedule, torch.neg)
-
-
-def _parametrisations(score: Field, schedule: Schedule, at_noise: float) -> Candidates:
-    """Repairs of an eps, x0 or v; at full noise these are x, about 0 and about 0, and a score is `at_noise` times -x."""
-    for kind, expected in (("eps", -1.0), ("x0", 0.0), ("v", 0.0)):
-        for sign in (1.0, -1.0) if kind != "eps" else (1.0,):  # minus an eps is the score without its 1 / sigma_t
-            if abs(at_noise - sign * expected) < 0.5:
-
-                def converted(x: Tensor, t: float, kind=kind, sign=sign) -> Tensor:
-                    return convert(sign * score(x, t), kind, "score", x, t, schedule)
-
-                words = f"is {'minus ' if sign < 0 else ''}{'a' if kind == 'v' else 'an'} {kind} handed over as a score"
-                text = f'convert(value, "{kind}", "score", x_t, t, schedule), or FunctionDenoiser(f, schedule, "{kind}")'
-                yield Candidate("parametrisation", words, text, converted)
-    for kind, other in itertools.permutations(("eps", "x0", "v"), 2):
-        if abs(at_noise - (other != "eps")) < 0.5:
-
-            def taken_back(x: Tensor, t: float, kind=kind, other=other) -> Tensor:
-                return convert(convert(score(x, t), "score", other, x, t, schedule), kind, "score", x, t, schedule)
-
-            yield Candidate("parametrisation", f"comes of {kind} taken for {other}", f'say parametrisation="{kind}"', taken_back)
 
 
 def of_size_and_time(field: Field, schedule: Schedule, beyond: Callable[[Tensor], Tensor]) -> Candidates:
